@@ -7,17 +7,40 @@ writes everything or, where one position has moved, nothing.
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
-import msgspec
+from meterfabric_protocol.delivery.stored import (
+    BatchKind,
+    Certificate,
+    Equivocation,
+    Held,
+    LeafKind,
+    LogUpdate,
+    StoredBatch,
+    StoredNotice,
+)
 
-BatchKind = Literal["records", "notices", "stub"]
-LeafKind = Literal["records", "notices"]
+__all__ = [
+    "BatchKind",
+    "Certificate",
+    "Destination",
+    "DestinationDown",
+    "DestinationError",
+    "DestinationInUse",
+    "DestinationRefused",
+    "Equivocation",
+    "Held",
+    "LeafKind",
+    "LogUpdate",
+    "PositionMoved",
+    "StoredBatch",
+    "StoredNotice",
+]
 
 
 class DestinationError(Exception):
     """Base of all that a destination raises."""
 
 
-class DestinationDown(DestinationError):
+class DestinationDown(DestinationError):  # noqa: N818 - named for what happened
     """The destination can't be reached or can't write now (outage, full disk). Nothing of the commit is kept, or its
     outcome is unknown; either way the worker reads the positions again before it goes on."""
 
@@ -26,11 +49,11 @@ class DestinationInUse(DestinationDown):
     """Another worker holds the lock of a destination that takes one worker."""
 
 
-class DestinationRefused(DestinationError):
+class DestinationRefused(DestinationError):  # noqa: N818
     """What is stored can't be used by this release or is damaged; waiting doesn't help, the message says what does."""
 
 
-class PositionMoved(DestinationError):
+class PositionMoved(DestinationError):  # noqa: N818
     """At least one log is not at the position the commit expected; nothing was written.
 
     `origins` names the logs concerned.
@@ -39,93 +62,6 @@ class PositionMoved(DestinationError):
     def __init__(self, origins: Sequence[str]) -> None:
         self.origins = tuple(origins)
         super().__init__(f"position moved: {', '.join(self.origins)}")
-
-
-class Held(msgspec.Struct, frozen=True, gc=False):
-    """How far a sink holds one log: the position row.
-
-    `size` and `root` are the position (RFC 6962 section 2.1), `frontier` the hashes of the compact range [0, size)
-    joined left to right. `records`, `notices` and `stubbed` count leaves and add up to `size`. `head_size` and
-    `head_note` are the highest checkpoint heard. `public_key` is the raw Ed25519 key (32 bytes), `chain` the newest
-    certificate chain heard, leaf first.
-    """
-
-    origin: str
-    size: int
-    root: bytes
-    frontier: bytes
-    records: int
-    notices: int
-    stubbed: int
-    head_size: int
-    head_note: bytes
-    closed: bool
-    public_key: bytes
-    chain: bytes
-
-
-class StoredBatch(msgspec.Struct, frozen=True, gc=False):
-    """One batch, leaves [first, size), as a sink keeps it.
-
-    `kind` is what is held, `of` what the leaves were (they differ for a stub). `note` is the signed checkpoint at
-    `size`, `roots` the joined hashes of the compact range [first, size), `cosignature` this sink's signature line
-    (C2SP tlog-cosignature) and None for a stub, `time` the cosigning time in Unix seconds (for a stub: the time it
-    was taken). `payload` is every leaf followed by a line feed when a batch is committed, and empty where a batch is
-    answered from store or is a stub.
-    """
-
-    origin: str
-    first: int
-    size: int
-    kind: BatchKind
-    of: LeafKind
-    note: bytes
-    roots: bytes
-    cosignature: str | None
-    time: int
-    payload: bytes
-
-
-class StoredNotice(msgspec.Struct, frozen=True, gc=False):
-    """One notice leaf: its index in its log and its exact bytes (with the leading `!`)."""
-
-    index: int
-    body: bytes
-
-
-class Certificate(msgspec.Struct, frozen=True, gc=False):
-    """A producer's certificate chain, leaf first, and its validity in Unix seconds."""
-
-    chain: bytes
-    not_before: int
-    not_after: int
-
-
-class Equivocation(msgspec.Struct, frozen=True, gc=False):
-    """Two checkpoints of one log that can't both be true, the one held and the one seen; `size` is where they part."""
-
-    size: int
-    note_held: bytes
-    note_seen: bytes
-    seen_at: int
-
-
-class LogUpdate(msgspec.Struct, frozen=True, gc=False):
-    """What one commit does to one log.
-
-    `expected_size` is the position the worker believes the sink to hold; None and 0 both mean that no leaf is held.
-    `held` is the whole new position row (`head_size` never falls and `closed` never opens again, whatever it says).
-    `batches` follow each other from the expected size to the new one and may be empty (a head, a certificate or an
-    equivocation alone). `notices` are the leaves of the batches of kind `notices`.
-    """
-
-    origin: str
-    expected_size: int | None
-    held: Held
-    batches: tuple[StoredBatch, ...] = ()
-    notices: tuple[StoredNotice, ...] = ()
-    certificate: Certificate | None = None
-    equivocation: Equivocation | None = None
 
 
 class Destination(Protocol):
@@ -158,3 +94,6 @@ class Destination(Protocol):
 
     async def boundary_at_or_below(self, origin: str, size: int) -> StoredBatch | None:
         """The last stored batch (without payload) that ends at or before `size`; None where there is none."""
+
+    async def notices(self, origin: str) -> list[StoredNotice]:
+        """Every notice leaf held of this log, in order (few: they are never many against records)."""
