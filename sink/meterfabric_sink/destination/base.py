@@ -40,7 +40,7 @@ class DestinationError(Exception):
     """Base of all that a destination raises."""
 
 
-class DestinationDown(DestinationError):  # noqa: N818 - named for what happened
+class DestinationDown(DestinationError):
     """The destination can't be reached or can't write now (outage, full disk). Nothing of the commit is kept, or its
     outcome is unknown; either way the worker reads the positions again before it goes on."""
 
@@ -49,11 +49,11 @@ class DestinationInUse(DestinationDown):
     """Another worker holds the lock of a destination that takes one worker."""
 
 
-class DestinationRefused(DestinationError):  # noqa: N818
+class DestinationRefused(DestinationError):
     """What is stored can't be used by this release or is damaged; waiting doesn't help, the message says what does."""
 
 
-class PositionMoved(DestinationError):  # noqa: N818
+class PositionMoved(DestinationError):
     """At least one log is not at the position the commit expected; nothing was written.
 
     `origins` names the logs concerned.

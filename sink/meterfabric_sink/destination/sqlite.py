@@ -1,0 +1,46 @@
+"""The embedded default: records and evidence in one SQLite database, one transaction for both."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from .base import LogUpdate, StoredBatch
+from .columns import columns
+from .embedded import Embedded
+from .sqlite_evidence import Place
+from .sqlite_tables import EVIDENCE, RECORDS
+
+_RECORD = "INSERT INTO records(origin, idx, id, source, type, subject, time, data, raw) VALUES(?,?,?,?,?,?,?,?,?)"
+
+
+class SqliteDestination(Embedded):
+    """`sqlite:PATH`."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        lock = path.with_name(path.name + ".lock")
+        super().__init__(path, EVIDENCE + RECORDS, page_size=16384, lock=lock, clock=clock)
+
+    def _write(self, connection: sqlite3.Connection, updates: Sequence[LogUpdate]) -> list[Place | None]:
+        for update in updates:
+            for batch in update.batches:
+                if batch.kind == "records":
+                    connection.executemany(_RECORD, _rows(batch))
+        return [None for update in updates for _ in update.batches]
+
+
+def _rows(
+    batch: StoredBatch,
+) -> Iterator[tuple[str, int, str | None, str | None, str | None, str | None, str | None, str | None, bytes]]:
+    raws = batch.payload.split(b"\n")[:-1]
+    origin = batch.origin
+    for idx, (raw, row) in enumerate(zip(raws, columns(raws), strict=True), batch.first):
+        data = None if row.data is None else _text(row.data)
+        yield origin, idx, row.id, row.source, row.type, row.subject, row.time, data, raw
+
+
+def _text(data: memoryview | bytes) -> str | None:
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        return None
