@@ -5,7 +5,7 @@ class ProtocolError(Exception):
     """Base of every error that a peer's bytes can cause in this package."""
 
 
-class Malformed(ProtocolError):  # noqa: N818
+class Malformed(ProtocolError):
     """Bytes that aren't what they should be: the one error every decoder raises.
 
     `what` names the thing that was read ("checkpoint", "batch header"), `detail` says what is wrong with it,
@@ -25,7 +25,7 @@ class ProofError(Malformed):
     """A Merkle proof that is too short, too long or leads to another root than it should."""
 
 
-class BadSignature(ProtocolError):  # noqa: N818
+class BadSignature(ProtocolError):
     """A signature by the wanted key that is missing, doubled, or doesn't verify over these bytes."""
 
     def __init__(self, what: str, detail: str) -> None:

@@ -11,7 +11,8 @@ from typing import Final
 from . import checkpoint as checkpoints
 from . import cosignature
 from .errors import Malformed, ProofError
-from .merkle import HASH_BYTES, verify_inclusion
+from .merkle import HASH_BYTES
+from .merkle_proof import verify_inclusion
 from .note import decode_base64, decode_decimal, decode_text
 
 MAX_PROOF_BYTES: Final = 16384
