@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
 
 
 def run(meter: Meter, root: Path, units: Units, stop: threading.Event, interval: float, duration: float | None) -> int:
-    """Send usage every `interval` seconds for `duration` seconds, the last, shorter one too; returns the events sent."""
+    """Send usage every `interval` seconds for `duration` seconds, the last one shorter; returns the events sent."""
     before: Scan | None = None
     sent = 0
     begun = time.monotonic()
