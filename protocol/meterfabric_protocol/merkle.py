@@ -1,9 +1,9 @@
 """RFC 6962 Merkle trees: what a log's leaves add up to, and the proofs about it.
 
 Two views of one tree. A `CompactRange` is what a sidecar and a sink keep: the few hashes from which a log can go on.
-A `Tree` is what a prover builds when there are leaves to prove things about (merkle_proof checks them). Both grow through `_levels`, which
-hashes level by level over whole lists, for this is the hottest loop of the whole fabric (a record costs one leaf hash
-and one interior hash on each side).
+A `Tree` is what a prover builds when there are leaves to prove things about; merkle_proof checks what it makes. Both
+grow through `_levels`, which hashes level by level over whole lists, for this is the hottest loop of the whole fabric
+(a record costs one leaf hash and one interior hash on each side).
 
 Hashes are 32 bytes of SHA-256 with RFC 6962 section 2.1's prefixes (0 for leaves, 1 for nodes). Indexes and sizes
 count leaves; a range [first, size) holds the leaves first … size-1.
