@@ -31,4 +31,6 @@ of deduplication and sinks index id, where PostgreSQL's B-tree takes 2,704 bytes
 ORIGIN_BYTES: Final = 255
 """Bytes of a log's origin."""
 NOTICE_RANGES: Final = 4_096
-"""Ranges that one notice names."""
+"""Ranges that one notice names: at their longest they still fit in a record's bytes."""
+NOTICE_AGAIN: Final = 2_048
+"""Batches that one `continues` says are repeated; as above."""
