@@ -8,8 +8,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from . import ed25519
 from .errors import BadSignature, Malformed
-from .note import SIGNATURE_BYTES, Signature, check_name, check_signature, find_signature, key_id
+from .note import Signature, check_name, find_signature, key_id
 
 COSIGNATURE: Final = 0x04
 """Signature type of an Ed25519 cosignature with a time."""
@@ -48,12 +49,12 @@ def verify_among(checkpoint_text: bytes, signatures: Iterable[Signature], name: 
     Raises BadSignature.
     """
     value = find_signature(signatures, name, key_id(name, COSIGNATURE, public_key)).value
-    if len(value) != _TIME_BYTES + SIGNATURE_BYTES:
-        raise BadSignature(name, f"a cosignature of {len(value)} bytes, not {_TIME_BYTES + SIGNATURE_BYTES}")
+    if len(value) != _TIME_BYTES + ed25519.SIGNATURE_BYTES:
+        raise BadSignature(name, f"a cosignature of {len(value)} bytes, not {_TIME_BYTES + ed25519.SIGNATURE_BYTES}")
     time = int.from_bytes(value[:_TIME_BYTES])
     if time > MAX_TIME:
         raise BadSignature(name, "a time beyond 2**63 - 1")
-    check_signature(name, public_key, value[_TIME_BYTES:], _message(checkpoint_text, time))
+    ed25519.verify(name, public_key, value[_TIME_BYTES:], _message(checkpoint_text, time))
     return time
 
 

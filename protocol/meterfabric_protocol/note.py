@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from . import ed25519
 from .errors import BadSignature, Malformed
 
 ED25519: Final = 0x01
@@ -25,8 +25,6 @@ MAX_SIGNATURES: Final = 32
 MAX_NAME_BYTES: Final = 255
 
 KEY_ID_BYTES: Final = 4
-PUBLIC_KEY_BYTES: Final = 32
-SIGNATURE_BYTES: Final = 64
 
 _DASH: Final = "— ".encode()
 _FORBIDDEN: Final = re.compile(rb"[\x00-\x09\x0b-\x1f]")
@@ -124,7 +122,7 @@ def verify_note(text: bytes, signatures: Iterable[Signature], name: str, public_
     Raises BadSignature.
     """
     signature = find_signature(signatures, name, key_id(name, ED25519, public_key))
-    check_signature(name, public_key, signature.value, text)
+    ed25519.verify(name, public_key, signature.value, text)
 
 
 def find_signature(signatures: Iterable[Signature], name: str, key: bytes) -> Signature:
@@ -133,16 +131,6 @@ def find_signature(signatures: Iterable[Signature], name: str, key: bytes) -> Si
     if len(found) != 1:
         raise BadSignature(name, f"{len(found)} signatures by key {key.hex()}, not 1")
     return found[0]
-
-
-def check_signature(name: str, public_key: bytes, signature: bytes, message: bytes) -> None:
-    """Check one Ed25519 signature (RFC 8032). Raises BadSignature, also where the key is none."""
-    if len(signature) != SIGNATURE_BYTES:
-        raise BadSignature(name, f"a signature of {len(signature)} bytes, not {SIGNATURE_BYTES}")
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
-    except (InvalidSignature, ValueError) as error:
-        raise BadSignature(name, "the signature doesn't verify") from error
 
 
 def encode_verifier_key(name: str, algorithm: int, public_key: bytes) -> str:
