@@ -59,8 +59,22 @@ class Again(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     root: Root
 
 
+class Again(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The batch [first, size) of the log before, with this root at `size`, stands again at leaf `at` of this log."""
+
+    first: Size
+    size: Size
+    at: Size
+    root: Root
+
+    def __post_init__(self) -> None:
+        if self.first >= self.size:
+            raise ValueError(f"no range of leaves: [{self.first}, {self.size})")
+
+
 class Continues(_Notice, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="continues"):
-    """A log begins where the log `previous` of the same pod ended, with its final size and root. Always leaf 0.
+    """A log begins where the log `previous` of the same pod ended, with its final size and root. Always leaf 0 (and the
+    leaves after it, as many as it takes to name what stands again).
 
     `heard` is the highest size of `previous` that a peer may have heard, where it is beyond `size`: the leaves
     [size, heard) were lost with the disk. `reason` is a word such as "restart", "key-lost", "rollback", "equivocation".

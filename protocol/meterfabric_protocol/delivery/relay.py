@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from meterfabric_protocol import identity
 from meterfabric_protocol import message as m
 from meterfabric_protocol.delivery.credit import Pool
 from meterfabric_protocol.delivery.fair import FairQueue
@@ -42,7 +43,7 @@ class RelaySettings:
     heads: int = 64
     """Heads waiting for one sink, a session; more replace nothing and are dropped (they are repeated)."""
     idle_grant: float = 15.0
-    """Seconds credit may lie unused before its session is ended: a frozen producer must not hold the memory of others."""
+    """Seconds credit may lie unused before its session ends: a frozen producer must not hold the memory of others."""
     quantum: int = 65_536
 
 
@@ -199,13 +200,13 @@ class RelayCore:
                 for key in [key for key in worker.heads if key[0] == user]:
                     del worker.heads[key]
             return [End(user), *self._grant(now)]
-        worker = self._workers.pop(user, None)
-        if worker is None:
+        lost = self._workers.pop(user, None)
+        if lost is None:
             return []
         effects: list[Effect] = [End(user)]
-        for item in worker.flight.values():
+        for item in lost.flight.values():
             effects += self._lose(item)
-        effects += self._rehome(worker, now)
+        effects += self._rehome(lost, now)
         return effects + self._announce() + self._grant(now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -235,23 +236,24 @@ class RelayCore:
             return self._refuse(user, "draining", "this relay is stopping", now)
         if user not in self._producers and user not in self._workers and self.sessions >= self.settings.sessions:
             return self._refuse(user, "full", f"{self.settings.sessions} sessions stand, the most allowed", now)
-        body, signature, chain = (bytes(frame) for frame in frames)
+        signed, signature, chain = (bytes(frame) for frame in frames)
         try:
-            hello = self._verify(user, body, signature, chain)
+            hello = self._verify(user, signed, signature, chain)
         except ProtocolError as error:
             return self._refuse(user, str(getattr(error, "reason", "hello")), str(error), now)
         effects = [e for e in self.gone(user, now) if not isinstance(e, End)]
         welcome = Send(user, m.Welcome(self.settings.name, self.settings.max_message))
-        if hello.role == "producer":
+        body, subject = hello.body, hello.identity.subject
+        if isinstance(subject, identity.Producer):
             self._seq += 1
-            producer = _Producer(f"{user}/{self._seq}", user, hello.nonce)
+            producer = _Producer(f"{user}/{self._seq}", user, body.nonce)
             self._producers[user] = self._by_session[producer.session] = producer
             return [*effects, welcome, Send(user, m.Sinks(self._chains()))]
-        if hello.name not in self._pools and len(self._pools) >= self.settings.sinks:
+        if subject.name not in self._pools and len(self._pools) >= self.settings.sinks:
             return effects + self._refuse(user, "too-many-sinks", f"memory is divided among {self.settings.sinks}", now)
-        self._pools.setdefault(hello.name, Pool(self.settings.memory // self.settings.sinks, self.settings.chunk))
-        window = max(hello.window, self.settings.max_message)
-        self._workers[user] = _Worker(user, hello.name, hello.worker, chain, window, FairQueue(self.settings.quantum))
+        self._pools.setdefault(subject.name, Pool(self.settings.memory // self.settings.sinks, self.settings.chunk))
+        window = max(body.window, self.settings.max_message)
+        self._workers[user] = _Worker(user, subject.name, body.worker, chain, window, FairQueue(self.settings.quantum))
         return [*effects, welcome, *self._announce()]
 
     def _refuse(self, user: str, reason: str, detail: str, now: float) -> list[Effect]:
