@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 import zmq
@@ -88,14 +89,13 @@ class Client:
 
 def send(endpoint: str, events: Events, messages: int, in_flight: int, first: int = 0) -> Sent:
     """Send messages `first` … `first + messages` with at most `in_flight` unanswered; returns when all are accepted."""
-    client = Client(endpoint)
-    begun, cpu = time.monotonic(), time.process_time()
-    for number in range(first, first + messages):
-        client.send(events.message(number))
-        client.settle(in_flight - 1)
-    client.settle()
-    accepted, cpu = time.monotonic(), time.process_time() - cpu
-    client.close()
+    with closing(Client(endpoint)) as client:
+        begun, cpu = time.monotonic(), time.process_time()
+        for number in range(first, first + messages):
+            client.send(events.message(number))
+            client.settle(in_flight - 1)
+        client.settle()
+        accepted, cpu = time.monotonic(), time.process_time() - cpu
     return Sent(messages * events.per_message, begun, accepted, cpu)
 
 
@@ -103,17 +103,16 @@ def paced(
     endpoint: str, events: Events, messages: int, rate: float, sent: Callable[[int, float], None], first: int = 0
 ) -> None:
     """Send at `rate` records a second, telling `sent(records so far, when)` after each message."""
-    client = Client(endpoint)
-    begun = time.monotonic()
-    for turn in range(messages):
-        due = begun + turn * events.per_message / rate
-        time.sleep(max(0.0, due - time.monotonic()))
-        body = events.message(first + turn)
-        when = time.monotonic()
-        client.send(body)
-        sent((turn + 1) * events.per_message, when)
-    client.settle()
-    client.close()
+    with closing(Client(endpoint)) as client:
+        begun = time.monotonic()
+        for turn in range(messages):
+            due = begun + turn * events.per_message / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            body = events.message(first + turn)
+            when = time.monotonic()
+            client.send(body)
+            sent((turn + 1) * events.per_message, when)
+        client.settle()
 
 
 def main() -> None:

@@ -1,0 +1,40 @@
+"""`make bench`: every measurement, one after the other, each a module of its own.
+
+`python -m bench.run [NAME…]` runs those named; a new measurement is a module with `measure()` and its line here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+from bench import accept, machine, memory, receipts, whole_way
+from bench.report import progress
+
+MEASURES: dict[str, Callable[[], None]] = {
+    "whole_way": whole_way.measure,
+    "accept": accept.measure,
+    "receipts": receipts.measure,
+    "memory": memory.measure,
+}
+
+
+def main() -> None:
+    """Tell the machine, then measure."""
+    parser = argparse.ArgumentParser(description="Measure Meterfabric on this machine, beside NATS JetStream.")
+    parser.add_argument("name", nargs="*", help=f"what to measure, of: {', '.join(MEASURES)} (default: all)")
+    names = parser.parse_args().name or list(MEASURES)
+    unknown = set(names) - set(MEASURES)
+    if unknown:
+        parser.error(f"no measurement is called {', '.join(sorted(unknown))}")
+    machine.tell()
+    for name in names:
+        begun = time.monotonic()
+        progress(name)
+        MEASURES[name]()
+        progress(f"{name} took {time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
