@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Meta
 
 from . import checkpoint
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, SignedCheckpoint
 from .errors import Malformed
 from .limits import DEFAULT, ORIGIN_BYTES, Limits
 from .merkle import HASH_BYTES, MAX_SIZE, CompactRange, leaf_hashes
@@ -122,6 +122,33 @@ def _check(header: BatchHeader, limits: Limits) -> None:
             "batch header", f"{header.length} bytes for {count} leaves, at least 2 each, at most {limits.batch_bytes}"
         )
     _ = header.range
+    _stated(header, limits)
+
+
+def _stated(header: BatchHeader, limits: Limits) -> SignedCheckpoint:
+    """The header's checkpoint, which must be its own."""
+    signed = parse_own_note(header.note, header.origin, limits)
+    stated = signed.checkpoint
+    if (stated.first, stated.size) != (header.first, header.size):
+        raise Malformed(
+            "batch header", f"[{header.first}, {header.size}), its checkpoint says [{stated.first}, {stated.size})"
+        )
+    return signed
+
+
+def parse_own_note(note: bytes, origin: str, limits: Limits = DEFAULT) -> SignedCheckpoint:
+    """Read a checkpoint of the log `origin` as its producer makes it: with one signature, by name the log's own.
+
+    Notes may bear any signatures besides, and whoever passes one on may add some. A sink compares checkpoints byte by
+    byte to find two of one size, so here a checkpoint has one spelling only. Raises Malformed.
+    """
+    signed = checkpoint.parse(note, limits.note_bytes)
+    if signed.checkpoint.origin != origin:
+        raise Malformed("checkpoint", f"of the log {signed.checkpoint.origin!r}, not {origin!r}")
+    names = [signature.name for signature in signed.signatures]
+    if names != [origin]:
+        raise Malformed("checkpoint", f"{len(names)} signatures, not one by its log")
+    return signed
 
 
 def unpack(wire: bytes, header: BatchHeader, decompress: Decompress) -> bytes:
@@ -213,11 +240,7 @@ def verify(
     """
     if frontier.first or frontier.size != header.first:
         raise ValueError(f"a batch from {header.first} can't be verified at [{frontier.first}, {frontier.size})")
-    stated = checkpoint.verify(header.note, header.origin, public_key, limits.note_bytes)
-    if (stated.first, stated.size) != (header.first, header.size):
-        raise Malformed(
-            "batch", f"leaves [{header.first}, {header.size}), its checkpoint says [{stated.first}, {stated.size})"
-        )
+    stated = checkpoint.authenticate(_stated(header, limits), header.origin, public_key)
     roots = header.range
     if header.kind != "stub" and CompactRange.empty(header.first).append(leaf_hashes(leaves)) != roots:
         raise Malformed("batch", "its leaves don't add up to its subtree roots")

@@ -12,6 +12,7 @@ SHOWN_CHARACTERS: Final = 80
 
 _PATH: Final = re.compile(r" - at `\$(?:\[\d+\])?(?:\.(\w+))?.*`$")
 _MISSING: Final = re.compile(r"missing required field `(\w+)`")
+_BYTE: Final = re.compile(r"\(byte (\d+)\)$")
 _LENGTH: Final = re.compile(r"of length <= (\d+)")
 
 
@@ -71,7 +72,7 @@ def explain(error: Exception, record: bytes) -> RecordError:
         return RecordError(f"is not UTF-8 at byte {error.start}", value=f"bytes {seen}")
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        return RecordError(text, value=shown(record))
+        return _no_json(text, record)
     missing = _MISSING.search(text)
     if missing:
         return RecordError("is required", field=missing[1])
@@ -80,6 +81,15 @@ def explain(error: Exception, record: bytes) -> RecordError:
     detail = text[: path.start()] if path else text
     length = _LENGTH.search(detail)
     return RecordError(detail, field=field, limit=int(length[1]) if length else None, value=_value(record, field))
+
+
+def _no_json(text: str, record: bytes) -> RecordError:
+    where = _BYTE.search(text)
+    if where:
+        start = max(0, int(where[1]) - SHOWN_CHARACTERS // 2)
+        return RecordError(text, value=shown(record[start:]))
+    # The decoder says no more where it ran out of bytes, be it for a surrogate's other half.
+    return RecordError("JSON is malformed: ends too early, or a surrogate stands alone", value=shown(record))
 
 
 def _value(record: bytes, field: str | None) -> str | None:
