@@ -21,16 +21,39 @@ from bench.load import Sent
 _READY_SECONDS = 60
 _DELIVERY_SECONDS = 300
 _POLL_SECONDS = 0.005
-_DESTINATIONS = {"file": "file: {}", "sqlite": "sqlite: {}"}
+
+_FABRIC = """\
+apiVersion: meterfabric.io/v1alpha1
+kind: MeteringFabric
+metadata:
+  name: bench
+  namespace: bench
+spec:
+  trustDomain: bench.example
+  relay:
+    replicas: 1
+---
+apiVersion: meterfabric.io/v1alpha1
+kind: MeteringSink
+metadata:
+  name: bench
+  namespace: bench
+spec:
+  fabric: bench
+  required: true
+  whenFull: Refuse
+  destination:
+    file: {}
+"""
 
 
 class Fabric:
-    """A running fabric with one relay and one sink. Use `running()`."""
+    """A running fabric with one relay and one `file` sink. Use `running()`."""
 
     def __init__(self, local: subprocess.Popen[bytes], folder: Path, port: int) -> None:
         self.folder = folder
         self.trust = folder / "trust.pem"
-        self.sink_folder = folder / "sinks" / "bench"
+        self.sink = f"file:{folder / 'sinks' / 'bench'}"
         self.http_port = port
         self.ingest = f"tcp://127.0.0.1:{port + 1}"
         self._local = local
@@ -76,7 +99,15 @@ class Fabric:
 
     def audit(self) -> None:
         """Hold the sink's books and evidence to account with the auditor's command; raises where they aren't whole."""
-        run_cli("audit", "--sink", f"file:{self.sink_folder}", "--trust", str(self.trust))
+        run_cli("audit", "--sink", self.sink, "--trust", str(self.trust))
+
+    def prove(self, source: str, event: str, out: Path) -> None:
+        """Write the proof of one record to the folder `out`."""
+        run_cli("prove", "--sink", self.sink, "--source", source, "--id", event, "--out", str(out))
+
+    def verify(self, out: Path) -> None:
+        """Verify the proof in `out`; raises where it doesn't hold."""
+        run_cli("verify", str(out), "--trust", str(self.trust))
 
 
 def run_cli(*arguments: str) -> str:
@@ -86,12 +117,12 @@ def run_cli(*arguments: str) -> str:
 
 
 @contextlib.contextmanager
-def running(destination: str = "file") -> Iterator[Fabric]:
+def running() -> Iterator[Fabric]:
     """Run a fabric in a temporary folder for as long as the block; it is empty and ready when the block begins."""
     with tempfile.TemporaryDirectory(prefix="bench-fabric-") as name:
         folder, port = Path(name), _free_ports()
         spec, log = folder / "fabric.yaml", folder / "local.log"
-        spec.write_text(_fabric(_DESTINATIONS[destination]))
+        spec.write_text(_FABRIC)
         with log.open("wb") as output:
             command = ["local", "--fabric", str(spec), "--dir", str(folder / "run"), "--port", str(port)]
             local = subprocess.Popen(
@@ -110,32 +141,6 @@ def running(destination: str = "file") -> Iterator[Fabric]:
             except subprocess.TimeoutExpired:
                 local.kill()
                 local.wait()
-
-
-def _fabric(destination: str) -> str:
-    return f"""\
-apiVersion: meterfabric.io/v1alpha1
-kind: MeteringFabric
-metadata:
-  name: bench
-  namespace: bench
-spec:
-  trustDomain: bench.example
-  relay:
-    replicas: 1
----
-apiVersion: meterfabric.io/v1alpha1
-kind: MeteringSink
-metadata:
-  name: bench
-  namespace: bench
-spec:
-  fabric: bench
-  required: true
-  whenFull: Refuse
-  destination:
-    {destination}
-"""
 
 
 def _free_ports() -> int:

@@ -9,7 +9,7 @@ import argparse
 import time
 from collections.abc import Callable
 
-from bench import accept, machine, memory, receipts, whole_way
+from bench import accept, audit, machine, memory, receipts, whole_way
 from bench.report import progress
 
 MEASURES: dict[str, Callable[[], None]] = {
@@ -17,6 +17,7 @@ MEASURES: dict[str, Callable[[], None]] = {
     "accept": accept.measure,
     "receipts": receipts.measure,
     "memory": memory.measure,
+    "audit": audit.measure,
 }
 
 
