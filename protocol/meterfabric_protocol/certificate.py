@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from meterfabric_protocol.errors import ProtocolError
+from meterfabric_protocol.ed25519 import check_public_key
+from meterfabric_protocol.errors import Malformed, ProtocolError
 
 CHAIN_LENGTH = 4
 """Most certificates in a chain: the leaf, intermediates, and the root if the peer sends it."""
@@ -180,7 +181,12 @@ def check_leaf(certificate: x509.Certificate, of: str) -> tuple[str, bytes]:
         key = certificate.public_key()
         if not isinstance(key, ed25519.Ed25519PublicKey):
             raise CertificateError("profile", f"{of} has a key that isn't Ed25519")
-        return names[0], key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        public_key = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    try:
+        check_public_key(public_key)
+    except Malformed as error:
+        raise CertificateError("profile", f"{of}: {error}") from error
+    return names[0], public_key
 
 
 def authority_names(certificate: x509.Certificate, of: str) -> list[str]:

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from meterfabric_protocol import ed25519
+from meterfabric_protocol.errors import BadSignature
 from meterfabric_protocol.identity import ChainVerifier, Identity, Refusal, Role
 
 VERSION: Final = 1
@@ -21,7 +22,6 @@ SPOKEN: Final = (1,)
 """Versions that this release reads: its own and, once there is one, the one before."""
 HELLO_BYTES: Final = 1024
 """Longest body."""
-SIGNATURE_BYTES: Final = 64
 WORKER_CHARACTERS: Final = 63
 SKEW: Final = timedelta(hours=24)
 """How far `issued` may lie from the judge's clock. Wide: what stops a replay is the curve key, this only lets no HELLO
@@ -145,9 +145,9 @@ def verify_hello(
     if body.name != identity.name:
         raise HelloError("wrong-name", f"it says {body.name[:300]!r}, its certificate says {identity.name!r}")
     try:
-        Ed25519PublicKey.from_public_bytes(identity.public_key).verify(signature, _LABEL + encoded)
-    except InvalidSignature:
-        raise HelloError("bad-signature", f"not signed by the key of {identity.name}") from None
+        ed25519.verify(identity.name, identity.public_key, signature, _LABEL + encoded)
+    except BadSignature as error:
+        raise HelloError("bad-signature", str(error)) from error
     if abs(at.timestamp() - body.issued) > SKEW.total_seconds():
         raise HelloError("stale", f"issued at {body.issued}, it is {int(at.timestamp())}; set the clocks")
     return Hello(identity, body)

@@ -5,12 +5,11 @@ from datetime import datetime
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.pki import DAY, FABRIC, NOW, PRODUCER, SINK, Authority, key_usage, pem, raw
 
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.identity import (
@@ -24,6 +23,7 @@ from meterfabric_protocol.identity import (
     same_identity,
     verify_chain,
 )
+from tests.pki import DAY, FABRIC, NOW, PRODUCER, SINK, Authority, key_usage, pem, raw
 
 ROOT = Authority()
 BUNDLE = TrustBundle(ROOT.pem)
@@ -162,6 +162,8 @@ def wrong_leaves() -> Iterator[tuple[str, x509.Certificate]]:
     yield "signs certificates", ROOT.issue(KEY, PRODUCER, usage=key_usage(sign=True, certify=True))
     yield "is an authority", ROOT.issue(KEY, PRODUCER, extra=[(x509.BasicConstraints(True, None), True)])
     yield "ECDSA", ROOT.issue(ec.generate_private_key(ec.SECP256R1()).public_key(), PRODUCER)
+    anybody = Ed25519PublicKey.from_public_bytes(b"\x01" + bytes(31))
+    yield "a key under which anybody can sign", ROOT.issue(anybody, PRODUCER)
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
     yield "unknown critical extension", ROOT.issue(KEY, PRODUCER, extra=[(unknown, True)])
 
