@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
 from . import sqlite_evidence
-from .base import DestinationDown, DestinationInUse, DestinationRefused, Held, LogUpdate, PositionMoved, StoredBatch
+from .base import (
+    DestinationDown,
+    DestinationInUse,
+    DestinationRefused,
+    Held,
+    LogUpdate,
+    PositionMoved,
+    StoredBatch,
+    StoredNotice,
+)
 from .sqlite_tables import connect
 
 P = ParamSpec("P")
@@ -61,6 +70,10 @@ class Embedded:
     async def boundary_at_or_below(self, origin: str, size: int) -> StoredBatch | None:
         """See Destination.boundary_at_or_below."""
         return await self._run(lambda: sqlite_evidence.boundary_at_or_below(self._connection(), origin, size))
+
+    async def notices(self, origin: str) -> list[StoredNotice]:
+        """See Destination.notices."""
+        return await self._run(lambda: sqlite_evidence.notices(self._connection(), origin))
 
     async def commit(self, updates: Sequence[LogUpdate]) -> None:
         """See Destination.commit."""

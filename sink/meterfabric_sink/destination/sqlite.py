@@ -35,7 +35,7 @@ def _rows(
     raws = batch.payload.split(b"\n")[:-1]
     origin = batch.origin
     for idx, (raw, row) in enumerate(zip(raws, columns(raws), strict=True), batch.first):
-        data = None if row.data is None else _text(row.data)
+        data = _text(row.data) if row.data else None
         yield origin, idx, row.id, row.source, row.type, row.subject, row.time, data, raw
 
 

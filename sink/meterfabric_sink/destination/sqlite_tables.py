@@ -20,7 +20,9 @@ CREATE TABLE logs(
   origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL,
   records INTEGER NOT NULL, notices INTEGER NOT NULL, stubbed INTEGER NOT NULL,
   head_size INTEGER NOT NULL, head_note BLOB NOT NULL, closed INTEGER NOT NULL,
-  public_key BLOB NOT NULL, chain BLOB NOT NULL, first_seen INTEGER NOT NULL, updated INTEGER NOT NULL
+  public_key BLOB NOT NULL, chain BLOB NOT NULL,
+  final_size INTEGER NOT NULL, final_root BLOB NOT NULL, vouched_by TEXT NOT NULL, again_to INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL, updated INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE batches(
   origin TEXT NOT NULL, first INTEGER NOT NULL, size INTEGER NOT NULL, kind TEXT NOT NULL, "of" TEXT NOT NULL,
