@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from meterfabric_protocol.ed25519 import check_public_key
@@ -90,6 +91,7 @@ def parsing(what: str) -> Iterator[None]:
         x509.InvalidVersion,
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
+        CryptographyDeprecationWarning,  # where the process turns warnings into errors
     ) as error:
         raise CertificateError("malformed", f"{what}: {error}") from error
 
@@ -103,6 +105,8 @@ def read_pem(pem: bytes, what: str, max_bytes: int, max_count: int) -> list[x509
         raise CertificateError("malformed", f"{what} is {len(pem)} bytes long, the limit is {max_bytes}")
     with parsing(what):
         certificates = x509.load_pem_x509_certificates(pem)
+    if any(certificate.serial_number <= 0 for certificate in certificates):
+        raise CertificateError("malformed", f"{what} has a serial number that isn't positive (RFC 5280 section 4.1.2.2)")
     if len(certificates) > max_count:
         raise CertificateError("malformed", f"{what} has {len(certificates)} certificates, the limit is {max_count}")
     return certificates

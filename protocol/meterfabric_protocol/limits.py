@@ -32,7 +32,5 @@ ORIGIN_BYTES: Final = 255
 """Bytes of a log's origin."""
 NOTICE_RANGES: Final = 4_096
 """Ranges that one notice names: at their longest they still fit in a record's bytes."""
-NOTICE_AGAIN: Final = 2_048
-"""Batches that one `continues` says are repeated; as above."""
 NOTICE_AGAIN: Final = 1_024
-"""Batches of a forked log that one notice says stand again."""
+"""Batches of a forked log that one notice says stand again; as above."""

@@ -32,8 +32,10 @@ def verify_consistency(m: int, n: int, proof: Sequence[bytes], root_m: bytes, ro
         raise ProofError(what, f"{m} leaves can't begin {n}")
     _check_hashes(what, root_m, root_n, *proof)
     if m in (0, n):
-        if proof or root_m != (root_n if m == n else EMPTY_ROOT):
-            raise ProofError(what, f"{len(proof)} hashes where {m} and {n} leaves take none, or another root at {m}")
+        if proof:
+            raise ProofError(what, f"{len(proof)} hashes where {m} and {n} leaves take none")
+        if (m == 0 and root_m != EMPTY_ROOT) or (m == n and root_m != root_n):
+            raise ProofError(what, f"another root at {m}")
         return
     # Both roots are climbed to from the subtree that ends at m: the proof's first hash, or the old root itself.
     path = proof if m & (m - 1) else [root_m, *proof]

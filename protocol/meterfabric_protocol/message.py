@@ -10,7 +10,8 @@ receipt, a position, a HELLO) is a signed frame; a relay that lies in an envelop
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -22,6 +23,9 @@ MAX_ENVELOPE_BYTES: Final = 65_536
 """An envelope larger than this is refused unread; the largest legitimate one lists the chains of a fabric's sinks."""
 MESSAGE_OVERHEAD: Final = 256
 """What a relay's memory is charged for a message beyond its frames (queue entry, envelope, ZeroMQ's own)."""
+
+Frames: TypeAlias = Sequence[Any]
+"""Frames behind an envelope: bytes, or whatever the transport passes without copying. Only their length is used."""
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=str.lower):
@@ -177,6 +181,12 @@ FRAMES: Final[dict[type[_Message], tuple[int, int]]] = {
     Answered: (2, 2),
 }
 """Least and most frames behind the envelope; messages not listed have none."""
+
+
+def cost_of(frames: Frames) -> int:
+    """Bytes of credit a message takes: its frames and the overhead."""
+    return sum(len(frame) for frame in frames) + MESSAGE_OVERHEAD
+
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Message)

@@ -50,16 +50,6 @@ class Opened(_Notice, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
 
 class Again(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The leaves from `at` on in the log that continues are the leaves [first, size) of the previous log once more,
-    a batch of it whose checkpoint had this `root`. A sink that holds that batch passes over the repetition."""
-
-    at: Size
-    first: Size
-    size: Size
-    root: Root
-
-
-class Again(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The batch [first, size) of the log before, with this root at `size`, stands again at leaf `at` of this log."""
 
     first: Size
@@ -78,8 +68,8 @@ class Continues(_Notice, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
     `heard` is the highest size of `previous` that a peer may have heard, where it is beyond `size`: the leaves
     [size, heard) were lost with the disk. `reason` is a word such as "restart", "key-lost", "rollback", "equivocation".
-    `again` names the batches of `previous` beyond `size` that this log repeats, in order, so that a sink which holds
-    them doesn't take their records twice.
+    `again` names the batches of `previous` beyond `size` that this log repeats, in order and apart, so that a sink
+    which holds them doesn't take their records twice.
     """
 
     previous: Origin
@@ -94,8 +84,8 @@ class Continues(_Notice, frozen=True, kw_only=True, forbid_unknown_fields=True, 
             raise ValueError(f"heard {self.heard} is not beyond size {self.size}")
         end = 1
         for again in self.again:
-            if not again.first < again.size or again.at < end:
-                raise ValueError(f"[{again.first}, {again.size}) can't be repeated at {again.at} where {end} is next")
+            if again.at < end:
+                raise ValueError(f"[{again.first}, {again.size}) can't stand again at {again.at}, before {end}")
             end = again.at + again.size - again.first
 
 

@@ -10,9 +10,9 @@ per sink (`credit.Pool`). Toward a worker, at most the window it announced is un
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from meterfabric_protocol import identity
 from meterfabric_protocol import message as m
@@ -21,9 +21,6 @@ from meterfabric_protocol.delivery.fair import FairQueue
 from meterfabric_protocol.delivery.rendezvous import best
 from meterfabric_protocol.errors import ProtocolError
 from meterfabric_protocol.hello import Hello
-
-Frames: TypeAlias = Sequence[Any]
-"""Frames behind an envelope: bytes, or whatever the transport passes without copying. Only their length is used."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Send:
 
     user: str
     message: m.Message
-    frames: Frames = ()
+    frames: m.Frames = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class _Item:
     sink: str
     epoch: int
     nonce: bytes
-    frames: Frames
+    frames: m.Frames
     cost: int
     probe: bool = False
     head: bool = False
@@ -103,11 +100,6 @@ class _Worker:
     flight: dict[int, _Item] = field(default_factory=dict)
     unanswered: int = 0
     draining: bool = False
-
-
-def cost_of(frames: Frames) -> int:
-    """Bytes a message is charged: its frames and the overhead."""
-    return sum(len(frame) for frame in frames) + m.MESSAGE_OVERHEAD
 
 
 class RelayCore:
@@ -161,7 +153,7 @@ class RelayCore:
 
     # Messages
 
-    def received(self, user: str, message: m.Message, frames: Frames, now: float) -> list[Effect]:
+    def received(self, user: str, message: m.Message, frames: m.Frames, now: float) -> list[Effect]:
         """Take one message of an authenticated peer. ``now``: monotonic seconds."""
         if isinstance(message, m.Hello):
             return self._hello(user, frames, now)
@@ -231,7 +223,7 @@ class RelayCore:
 
     # Sessions
 
-    def _hello(self, user: str, frames: Frames, now: float) -> list[Effect]:
+    def _hello(self, user: str, frames: m.Frames, now: float) -> list[Effect]:
         if self.draining:
             return self._refuse(user, "draining", "this relay is stopping", now)
         if user not in self._producers and user not in self._workers and self.sessions >= self.settings.sessions:
@@ -275,8 +267,8 @@ class RelayCore:
 
     # From producers
 
-    def _batch(self, producer: _Producer, message: m.Batch, frames: Frames, now: float) -> list[Effect]:
-        cost = cost_of(frames)
+    def _batch(self, producer: _Producer, message: m.Batch, frames: m.Frames, now: float) -> list[Effect]:
+        cost = m.cost_of(frames)
         if cost > self.settings.max_message:
             return self._refuse(
                 producer.user, "too-large", f"a message of {cost} bytes, at most {self.settings.max_message}", now
@@ -303,7 +295,7 @@ class RelayCore:
             effects += self._forward(worker)
         return effects + self._grant(now)
 
-    def _head(self, producer: _Producer, message: m.Head, frames: Frames) -> list[Effect]:
+    def _head(self, producer: _Producer, message: m.Head, frames: m.Frames) -> list[Effect]:
         effects: list[Effect] = []
         for target in message.targets:
             worker = self._route(target.sink, message.origin)
@@ -379,7 +371,7 @@ class RelayCore:
             effects.append(Send(worker.user, deliver, queued.frames))
         return effects
 
-    def _reply(self, worker: _Worker, message: m.Reply, frames: Frames, now: float) -> list[Effect]:
+    def _reply(self, worker: _Worker, message: m.Reply, frames: m.Frames, now: float) -> list[Effect]:
         item = worker.flight.pop(message.seq, None)
         if item is None:
             return []

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol import notice as notices
-from meterfabric_protocol.batch import BatchHeader, decode_header, split
+from meterfabric_protocol.batch import BatchHeader, decode_header, split, unpack
 from meterfabric_protocol.checkpoint import Checkpoint
 from meterfabric_protocol.cosignature import cosign
 from meterfabric_protocol.delivery.answer import Answer, Kind
@@ -374,9 +374,7 @@ class SinkCore:
     def _payload(self, item: Incoming, header: BatchHeader) -> bytes:
         if item.payload is None:
             raise Malformed("batch", f"{header.kind} without a payload")
-        if header.codec == "zstd":
-            return self._decompress(bytes(item.payload), header.length)
-        return bytes(item.payload)
+        return unpack(bytes(item.payload), header, self._decompress)
 
     def _merge(self, verdict: Verdict, view: dict[str, Held] | None, update: LogUpdate) -> None:
         """Put one more change of a log behind those the verdict already holds, so that a commit has one a log."""

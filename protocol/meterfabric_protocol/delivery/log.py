@@ -1,0 +1,83 @@
+"""A log as the producer's delivery sees it: how far it goes, its cursors, and the batches it has at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meterfabric_protocol.delivery.cursor import Cursor
+from meterfabric_protocol.delivery.effects import LogFacts, Parcel
+
+
+class Log:
+    """One log. Batches at hand (`parcels`, by first leaf) are few and bounded; the spool has them all."""
+
+    def __init__(self, facts: LogFacts) -> None:
+        self.origin = facts.origin
+        self.size = facts.size
+        self.active = facts.active
+        self.chain = facts.chain
+        self.note = facts.note
+        self.dropped_to = facts.dropped_to
+        self.superseded_at = facts.superseded_at
+        self.cursors: dict[str, Cursor] = {}
+        self.parcels: dict[int, Parcel] = {}
+        self.parcel_bytes = 0
+        self.unreadable_until = 0.0
+        self.finished_at: float | None = None
+        self.marks: list[tuple[float, int]] = []
+
+    @property
+    def end(self) -> int:
+        """The leaf up to which this log is delivered."""
+        return self.size if self.superseded_at is None else min(self.size, self.superseded_at)
+
+    @property
+    def floor(self) -> int:
+        """Leaves below are owed to no sink any more; 0 while there is no sink at all."""
+        floors = [self.size if cursor.floor >= self.end else cursor.floor for cursor in self.cursors.values()]
+        return min(floors, default=0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every sink has all of it."""
+        return bool(self.cursors) and all(cursor.acked >= self.end for cursor in self.cursors.values())
+
+    def append(self, parcel: Parcel, room: int) -> None:
+        """A batch was sealed; it is kept at hand only if the spool need not be asked for those before it."""
+        if parcel.first != self.size:
+            raise ValueError(f"batch [{parcel.first}, {parcel.size}) does not go on {self.origin} at {self.size}")
+        self.size, self.note = parcel.size, parcel.note
+        if any(cursor.sent == parcel.first or cursor.sent in self.parcels for cursor in self.cursors.values()):
+            self.cache((parcel,), room)
+
+    def cache(self, parcels: Sequence[Parcel], room: int) -> None:
+        """Keep batches at hand; what does not fit is left to the spool, but never the one that is next."""
+        wanted = {cursor.sent for cursor in self.cursors.values()}
+        for parcel in parcels:
+            cost = len(parcel.payload or b"")
+            if parcel.first in self.parcels or (self.parcel_bytes + cost > room and parcel.first not in wanted):
+                continue
+            self.parcels[parcel.first] = parcel
+            self.parcel_bytes += cost
+
+    def trim(self, room: int) -> None:
+        """Let go of what every cursor has behind it, and of the rest where there is too much of it."""
+        least = min((cursor.sent for cursor in self.cursors.values()), default=self.size)
+        wanted = {cursor.sent for cursor in self.cursors.values()}
+        for first, parcel in list(self.parcels.items()):
+            if parcel.size <= least or (self.parcel_bytes > room and first not in wanted):
+                self.discard(first)
+
+    def discard(self, first: int) -> None:
+        """Let go of one batch: it changed in the spool."""
+        parcel = self.parcels.pop(first, None)
+        if parcel is not None:
+            self.parcel_bytes -= len(parcel.payload or b"")
+
+    def ready_bytes(self, first: int) -> int:
+        """Bytes at hand from ``first`` on without a gap."""
+        total = 0
+        while (parcel := self.parcels.get(first)) is not None:
+            total += len(parcel.payload or b"") + len(parcel.header) + len(self.chain) + 256
+            first = parcel.size
+        return total

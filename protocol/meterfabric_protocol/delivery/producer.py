@@ -1,0 +1,488 @@
+"""The producer: carry every log to every sink, through any relay, until the sink's own signature says it is there.
+
+One cursor a log and sink (`cursor.Cursor`). Cursors at the same place through the same relay share one copy of a batch;
+one that lags is served alone. What is believed is only what the sink signed, for this session and epoch; a relay can
+delay, no more. The spool is the shell's: this class is told of sealed batches and asks for others.
+
+What becomes of records that can't be delivered (expiry, room, sinks that join, leave or lose) is `upkeep.Upkeep`, which
+this class inherits: two halves of one machine, over the same cursors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+from meterfabric_protocol import checkpoint as checkpoints
+from meterfabric_protocol import cosignature
+from meterfabric_protocol import message as m
+from meterfabric_protocol.delivery import answer as answers
+from meterfabric_protocol.delivery.cursor import Cursor, Flight
+from meterfabric_protocol.delivery.effects import (
+    Alarm,
+    Dial,
+    Effect,
+    Fetch,
+    Fork,
+    HangUp,
+    LogFacts,
+    Parcel,
+    Progress,
+    SaveCursor,
+    Send,
+    SinkPolicy,
+)
+from meterfabric_protocol.delivery.link import Link
+from meterfabric_protocol.delivery.log import Log
+from meterfabric_protocol.delivery.rendezvous import rank
+from meterfabric_protocol.delivery.upkeep import ProducerSettings, Upkeep
+from meterfabric_protocol.errors import ProtocolError
+from meterfabric_protocol.identity import cosigner
+
+VerifySink: TypeAlias = Callable[[str, bytes], bytes]
+"""(sink, chain) → the sink's raw public key, judged now; raises ProtocolError."""
+
+
+class ProducerCore(Upkeep):
+    """Delivery of all logs of one spool. Every method returns effects in the order to be carried out.
+
+    ``now`` is monotonic seconds throughout and never steps back.
+    """
+
+    def __init__(self, settings: ProducerSettings, policies: Iterable[SinkPolicy], verify_sink: VerifySink) -> None:
+        """``policies``: the fabric's sinks, as they were when the spool was last open (`configure` tells changes)."""
+        super().__init__(settings, policies)
+        self._verify_sink = verify_sink
+        self.links: dict[str, Link] = {}
+        self._relays: set[str] = set()
+        self._fetching: set[tuple[str, int]] = set()
+
+    # Logs
+
+    def add_log(self, facts: LogFacts, now: float) -> list[Effect]:
+        """A log to deliver: at start every one the spool has, later each that is opened."""
+        log = Log(facts)
+        for sink in self.policies:
+            row = facts.cursors.get(sink)
+            log.cursors[sink] = Cursor.restore(sink, row) if row else Cursor(sink)
+        self.logs[facts.origin] = log
+        return self._pump(now)
+
+    def sealed(self, origin: str, parcel: Parcel, now: float) -> list[Effect]:
+        """A batch is durable in the spool."""
+        log = self.logs[origin]
+        log.append(parcel, self.settings.cache)
+        return self._pump(now)
+
+    def fetched(self, origin: str, first: int, parcels: Sequence[Parcel], now: float) -> list[Effect]:
+        """What `Fetch` asked for (empty where nothing could be read: it is asked again later)."""
+        self._fetching.discard((origin, first))
+        log = self.logs.get(origin)
+        if log is None:
+            return []
+        log.cache(parcels, self.settings.cache)
+        if not parcels:
+            log.unreadable_until = now + self.settings.retry
+        return self._pump(now)
+
+    def enrolled(self, origin: str, chain: bytes, now: float) -> list[Effect]:
+        """The log has a (new) certificate chain."""
+        log = self.logs.get(origin)
+        if log is not None:
+            log.chain = chain
+            for cursor in log.cursors.values():
+                cursor.pause_until = 0.0
+        return self._pump(now)
+
+    # Relays
+
+    def set_relays(self, relays: Iterable[str], now: float) -> list[Effect]:
+        """The relays that exist, by name; hold sessions with the two best."""
+        self._relays = set(relays)
+        return self._dial(now) + self._pump(now)
+
+    def hello_sent(self, relay: str, nonce: bytes) -> None:
+        """The shell connected and said HELLO with this nonce; whatever stood before is over."""
+        self.links.setdefault(relay, Link(relay)).reset(nonce)
+
+    def lost(self, relay: str, now: float) -> list[Effect]:
+        """The connection broke or the relay refused: what was on its way there goes through another."""
+        link = self.links.get(relay)
+        if link is None:
+            return []
+        link.reset()
+        for log in self.logs.values():
+            for cursor in log.cursors.values():
+                if cursor.via == relay:
+                    cursor.rewind()
+                    cursor.via, cursor.known, cursor.moving = None, False, False
+                    cursor.avoid[relay] = now + self.settings.receipt_timeout
+        return self._pump(now)
+
+    def received(self, relay: str, message: m.Message, frames: m.Frames, now: float) -> list[Effect]:
+        """A message of a relay."""
+        link = self.links.get(relay)
+        if link is None or not link.nonce:
+            return []
+        if isinstance(message, m.Welcome):
+            link.up, link.max_message = True, message.max_message
+        elif isinstance(message, m.Sinks):
+            return self._sinks(link, message, now)
+        elif isinstance(message, m.Grant):
+            credit = link.for_sink(message.sink)
+            credit.granted = max(credit.granted, message.total)
+        elif isinstance(message, m.Answered):
+            return self._answered(link, bytes(frames[0]), bytes(frames[1]), now)
+        elif isinstance(message, m.Unroutable):
+            cursor = self._cursor(message.origin, message.sink)
+            if cursor is not None and cursor.via == relay and cursor.epoch == message.epoch:
+                self._fail(cursor, now)
+        elif isinstance(message, m.Draining):
+            link.draining = True
+            return self._dial(now) + self._pump(now)
+        elif isinstance(message, m.Refused):
+            return [Alarm("refused", "", "", f"{relay}: {message.reason}: {message.detail}"), *self.lost(relay, now)]
+        return self._pump(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Call when `due` says, and at least once a second."""
+        effects: list[Effect] = []
+        for log in self.logs.values():
+            for cursor in log.cursors.values():
+                if cursor.deadline is not None and now >= cursor.deadline:
+                    effects.append(
+                        Alarm("no-answer", log.origin, cursor.sink, f"{cursor.via} gave none in time, another is tried")
+                    )
+                    self._fail(cursor, now)
+                elif cursor.known and not cursor.flights and now - cursor.head_at >= self.settings.probe_interval:
+                    cursor.known = False
+        effects += self._heads(now) + self._give_back(now) + self._dial(now) + self.upkeep(now)
+        return effects + self._pump(now)
+
+    def due(self) -> float | None:
+        """The next time at which `tick` has something to do, None where only messages can bring it."""
+        times = [c.deadline for log in self.logs.values() for c in log.cursors.values() if c.deadline is not None]
+        return min(times, default=None)
+
+    # Answers
+
+    def _sinks(self, link: Link, message: m.Sinks, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        keys: dict[str, tuple[bytes, ...]] = {}
+        for sink, chains in message.chains.items():
+            proved: list[bytes] = []
+            for chain in chains:
+                try:
+                    proved.append(self._verify_sink(sink, chain))
+                except ProtocolError as error:
+                    effects.append(Alarm("sink-certificate", "", sink, str(error)))
+            keys[sink] = tuple(proved)
+            if proved and not link.keys.get(sink):
+                self._ask_again(sink)
+        link.keys = keys
+        return effects + self._pump(now)
+
+    def _ask_again(self, sink: str) -> None:
+        """A worker came: what its store holds may not be what it held before."""
+        for log in self.logs.values():
+            cursor = log.cursors.get(sink)
+            if cursor is not None and not cursor.flights:
+                cursor.known = False
+
+    def _answered(self, link: Link, body: bytes, signature: bytes, now: float) -> list[Effect]:
+        try:
+            answer = answers.read(body)
+            self._prove(link, answer, body, signature)
+        except ProtocolError as error:
+            return [Alarm("bad-answer", "", "", f"{link.relay}: {error}")]
+        log, cursor = self.logs.get(answer.origin), self._cursor(answer.origin, answer.sink)
+        if log is None or cursor is None:
+            return []
+        if answer.kind in ("receipt", "passed"):
+            effects = self._receipt(link, log, cursor, answer, now)
+        elif answer.epoch != cursor.epoch or cursor.via != link.relay:
+            effects = []
+        elif answer.kind == "position":
+            effects = self._position(log, cursor, answer, now)
+        elif answer.kind == "conflict":
+            effects = self._conflict(log, cursor, answer, now)
+        else:
+            effects = [Alarm("refused", log.origin, cursor.sink, f"{answer.reason}: {answer.detail}")]
+            cursor.rewind()
+            cursor.known = False
+            self._back_off(cursor, now)
+        return effects + self._pump(now)
+
+    def _prove(self, link: Link, answer: answers.Answer, body: bytes, signature: bytes) -> None:
+        if answer.nonce != link.nonce:
+            raise answers.BadAnswer("the answer is to another session")
+        failure: ProtocolError = answers.BadAnswer(f"no certificate of sink {answer.sink} is known")
+        for key in link.keys.get(answer.sink, ()):
+            try:
+                answers.verify(body, signature, key)
+            except ProtocolError as error:
+                failure = error
+            else:
+                return
+        raise failure
+
+    def _receipt(self, link: Link, log: Log, cursor: Cursor, answer: answers.Answer, now: float) -> list[Effect]:
+        flight = next((f for f in cursor.flights if f.size == answer.about), None)
+        if flight is None or flight.settled:
+            return []
+        received = answer.kind == "receipt"
+        if received and not self._cosigned(link, flight, answer):
+            return [Alarm("bad-answer", log.origin, cursor.sink, f"no valid cosignature of the batch at {flight.size}")]
+        landed = cursor.settle(answer.about, received, answer.cosignature if received else "")
+        if not landed:
+            return []
+        cursor.failures = 0
+        cursor.deadline = now + self.settings.receipt_timeout if cursor.flights else None
+        effects: list[Effect] = [
+            Progress(log.origin, cursor.sink, f.first, f.size, f.received, now - f.sent_at) for f in landed
+        ]
+        return [*effects, SaveCursor(log.origin, cursor.sink, cursor.row())]
+
+    def _cosigned(self, link: Link, flight: Flight, answer: answers.Answer) -> bool:
+        text = checkpoints.parse(flight.note).text
+        name = cosigner(self.settings.fabric, answer.sink)
+        for key in link.keys[answer.sink]:
+            try:
+                cosignature.verify(text, answer.cosignature.encode(), name, key)
+            except ProtocolError:
+                continue
+            return True
+        return False
+
+    def _position(self, log: Log, cursor: Cursor, answer: answers.Answer, now: float) -> list[Effect]:
+        """The sink told where it is. Each epoch rewinds once, so no old answer played back does it again."""
+        effects: list[Effect] = []
+        probe = cursor.probing
+        stuck = not probe and answer.size <= cursor.acked
+        if answer.size < cursor.acked:
+            effects.append(
+                Alarm("sink-behind", log.origin, cursor.sink, f"receipted {cursor.acked}, holds {answer.size} now")
+            )
+            cursor.acked, cursor.root, cursor.receipt = answer.size, answer.root, cursor.receipt
+            effects.append(SaveCursor(log.origin, cursor.sink, cursor.row()))
+            stuck = False
+        elif answer.size > log.size:
+            # Our spool is behind what it once sent. What is sealed next will conflict, and that opens a new log.
+            effects.append(Alarm("spool-behind", log.origin, cursor.sink, f"holds {answer.size}, we have {log.size}"))
+        elif answer.size == cursor.acked and cursor.root not in (b"", answer.root):
+            # Same size, other root: the logs parted below. From the start, the sink's answers find where.
+            effects.append(Alarm("equivocation", log.origin, cursor.sink, f"another root at {answer.size} is held"))
+            cursor.acked, cursor.root = 0, b""
+        cursor.rewind()
+        cursor.known = True
+        if stuck:
+            if answer.reason == "root" and cursor.via is not None:
+                cursor.avoid[cursor.via] = now + self.settings.retry
+                cursor.via = None
+            self._back_off(cursor, now)
+        return effects
+
+    def _conflict(self, log: Log, cursor: Cursor, answer: answers.Answer, now: float) -> list[Effect]:
+        flight = next((f for f in cursor.flights if f.size == answer.about), None)
+        if flight is None:
+            cursor.rewind()
+            return []
+        common = flight.first
+        known = common == cursor.acked
+        cursor.rewind()
+        if not known:
+            # Which batches before it agree is for the sink to say: it gives them their receipts again.
+            return []
+        if log.superseded_at is not None and log.superseded_at <= common:
+            return []
+        log.superseded_at = common
+        return [
+            Alarm("equivocation", log.origin, cursor.sink, f"the logs part at {common}: {answer.detail}"),
+            Fork(log.origin, common, cursor.sink),
+        ]
+
+    # Moving batches
+
+    def _cursor(self, origin: str, sink: str) -> Cursor | None:
+        log = self.logs.get(origin)
+        return None if log is None else log.cursors.get(sink)
+
+    def _back_off(self, cursor: Cursor, now: float) -> None:
+        cursor.failures += 1
+        cursor.pause_until = now + min(
+            self.settings.receipt_timeout * (1 << min(cursor.failures - 1, 16)), self.settings.backoff_max
+        )
+
+    def _fail(self, cursor: Cursor, now: float) -> None:
+        """No answer: rewind, and go through another relay."""
+        if cursor.via is not None:
+            cursor.avoid[cursor.via] = now + self.settings.receipt_timeout * 4
+        cursor.failures += 1
+        cursor.rewind()
+        cursor.via, cursor.known, cursor.moving = None, False, False
+
+    def _timeout(self, cursor: Cursor) -> float:
+        return min(self.settings.receipt_timeout * (1 << min(cursor.failures, 16)), self.settings.backoff_max)
+
+    def _preference(self, sink: str, cursor: Cursor, now: float) -> str | None:
+        able = [relay for relay, link in self.links.items() if link.reaches(sink)]
+        cursor.avoid = {relay: until for relay, until in cursor.avoid.items() if until > now}
+        liked = [relay for relay in able if relay not in cursor.avoid]
+        return next(iter(rank(self.settings.name, liked or able)), None)
+
+    def _aim(self, log: Log, cursor: Cursor, now: float) -> list[Effect]:
+        """Choose the cursor's relay, and ask the sink where it is if that isn't known."""
+        better = self._preference(cursor.sink, cursor, now)
+        if cursor.via is not None and better is not None and better != cursor.via and not cursor.probing:
+            # Batches through two relays at once would overtake each other: finish here first.
+            cursor.moving = True
+            if not cursor.flights:
+                cursor.via = None
+        if cursor.via is None and better is not None:
+            cursor.via, cursor.moving = better, False
+        if cursor.via is None or cursor.known or cursor.probing or now < cursor.pause_until or not log.note:
+            return []
+        cursor.probing = True
+        cursor.deadline = now + self._timeout(cursor)
+        cursor.head_at = now
+        target = (m.Target(cursor.sink, cursor.epoch),)
+        return [Send(cursor.via, m.Head(log.origin, target, True), (log.chain, log.note))]
+
+    def _pump(self, now: float) -> list[Effect]:
+        """Send what can be sent."""
+        effects: list[Effect] = []
+        blocked: dict[tuple[str, str], list[int]] = {}
+        for log in self.logs.values():
+            for cursor in log.cursors.values():
+                if cursor.acked < log.end or cursor.flights or not cursor.known:
+                    effects += self._aim(log, cursor, now)
+            for _ in range(self.settings.burst):
+                groups: dict[tuple[str, int], list[Cursor]] = {}
+                for cursor in log.cursors.values():
+                    if self._ready(log, cursor, now) and cursor.via is not None:
+                        groups.setdefault((cursor.via, cursor.sent), []).append(cursor)
+                sent = False
+                for (relay, first), cursors in groups.items():
+                    done, more = self._ship(log, self.links[relay], first, cursors, blocked, now)
+                    effects += more
+                    sent = sent or done
+                if not sent:
+                    break
+        return effects + self._wishes(blocked)
+
+    def _ready(self, log: Log, cursor: Cursor, now: float) -> bool:
+        return (
+            cursor.known
+            and not cursor.moving
+            and cursor.sent < log.end
+            and now >= cursor.pause_until
+            and cursor.in_flight < self.settings.window
+        )
+
+    def _ship(
+        self,
+        log: Log,
+        link: Link,
+        first: int,
+        cursors: list[Cursor],
+        blocked: dict[tuple[str, str], list[int]],
+        now: float,
+    ) -> tuple[bool, list[Effect]]:
+        """Send the batch at ``first`` to those of the cursors that have credit; (whether any, effects)."""
+        parcel = log.parcels.get(first)
+        if parcel is None:
+            if (log.origin, first) in self._fetching or now < log.unreadable_until:
+                return False, []
+            self._fetching.add((log.origin, first))
+            return False, [Fetch(log.origin, first, self.settings.fetch)]
+        effects: list[Effect] = []
+        frames = (log.chain, parcel.header) if parcel.payload is None else (log.chain, parcel.header, parcel.payload)
+        cost = m.cost_of(frames)
+        able: list[Cursor] = []
+        for cursor in cursors:
+            if parcel.payload is None and not cursor.excuses(parcel):
+                effects += self.excuse_loss(log, cursor, parcel)
+                continue
+            credit = link.for_sink(cursor.sink)
+            if credit.left < cost:
+                blocked.setdefault((link.relay, cursor.sink), []).append(cost)
+                continue
+            credit.used += cost
+            credit.used_at = now
+            able.append(cursor)
+        if not able:
+            return False, effects
+        stub = parcel.payload is None
+        for cursor in able:
+            cursor.take_off(Flight(first, parcel.size, cost, parcel.note, parcel.root, stub, now))
+            if cursor.deadline is None:
+                cursor.deadline = now + self._timeout(cursor)
+        targets = tuple(m.Target(cursor.sink, cursor.epoch) for cursor in able)
+        effects.append(Send(link.relay, m.Batch(log.origin, targets), frames))
+        log.trim(self.settings.cache)
+        return True, effects
+
+    def _wishes(self, blocked: dict[tuple[str, str], list[int]]) -> list[Effect]:
+        """Ask for the credit that is missing, and as much again as lies ready behind it."""
+        by_relay: dict[str, dict[str, m.Wish]] = {}
+        for (relay, sink), costs in blocked.items():
+            credit = self.links[relay].for_sink(sink)
+            ready = sum(self._ahead(log, sink, relay) for log in self.logs.values())
+            wish = m.Wish(max(costs), credit.used + max(sum(costs), ready))
+            if wish != credit.wish and wish.total > credit.granted:
+                credit.wish = wish
+                by_relay.setdefault(relay, {})[sink] = wish
+        return [Send(relay, m.Want(wishes)) for relay, wishes in by_relay.items()]
+
+    def _ahead(self, log: Log, sink: str, relay: str) -> int:
+        """Bytes that lie ready in memory for this sink through this relay."""
+        cursor = log.cursors.get(sink)
+        if cursor is None or cursor.via != relay:
+            return 0
+        room = self.settings.window - cursor.in_flight
+        return min(room, log.ready_bytes(cursor.sent))
+
+    def _give_back(self, now: float) -> list[Effect]:
+        """Credit that lies unused is memory of the relay that others wait for."""
+        effects: list[Effect] = []
+        for link in self.links.values():
+            wishes: dict[str, m.Wish] = {}
+            for sink, credit in link.credit.items():
+                if credit.left > 0 and now - credit.used_at >= self.settings.idle:
+                    credit.granted = credit.used
+                    credit.wish = wishes[sink] = m.Wish(0, credit.used)
+            if wishes and link.up:
+                effects.append(Send(link.relay, m.Want(wishes)))
+        return effects
+
+    def _heads(self, now: float) -> list[Effect]:
+        """Where a sink lags, its highest checkpoint is told on its own: pending is known even if the pod dies."""
+        effects: list[Effect] = []
+        for log in self.logs.values():
+            for cursor in log.cursors.values():
+                relay = cursor.via or self._preference(cursor.sink, cursor, now)
+                late = now - cursor.head_at >= self.settings.head_interval
+                if relay is None or not log.note or cursor.acked >= log.end or not late or not self.links[relay].up:
+                    continue
+                cursor.head_at = now
+                target = (m.Target(cursor.sink, cursor.epoch),)
+                effects.append(Send(relay, m.Head(log.origin, target, False), (log.chain, log.note)))
+        return effects
+
+    def _dial(self, now: float) -> list[Effect]:
+        able = [relay for relay in self._relays if not (relay in self.links and self.links[relay].draining)]
+        wanted = set(rank(self.settings.name, able)[: self.settings.sessions])
+        busy = {c.via for log in self.logs.values() for c in log.cursors.values() if c.via and c.flights}
+        effects: list[Effect] = []
+        for relay in sorted(wanted - self.links.keys()):
+            self.links[relay] = Link(relay)
+            effects.append(Dial(relay))
+        for relay in sorted(self.links.keys() - wanted - busy):
+            del self.links[relay]
+            for log in self.logs.values():
+                for cursor in log.cursors.values():
+                    if cursor.via == relay:
+                        cursor.rewind()
+                        cursor.via, cursor.known, cursor.moving = None, False, False
+            effects.append(HangUp(relay))
+        return effects

@@ -1,0 +1,258 @@
+"""What becomes of records that are not simply delivered, and of payloads no one is owed any more.
+
+Nothing is given up in silence: before a sink may be shown a stub, a notice that says why is durable in the log. Then
+only what the sink really takes decides, since a payload that is still here travels as it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from meterfabric_protocol import notice as notices
+from meterfabric_protocol.delivery.cursor import Cursor
+from meterfabric_protocol.delivery.effects import (
+    Alarm,
+    Drop,
+    Effect,
+    Forget,
+    Parcel,
+    RemoveCursor,
+    SaveCursor,
+    SealNotices,
+    SinkPolicy,
+)
+from meterfabric_protocol.delivery.log import Log
+
+
+@dataclass(frozen=True)
+class ProducerSettings:
+    """Bounds of delivery, bytes and seconds."""
+
+    fabric: str
+    name: str
+    """What relays are ranked by: the active log's origin, or any name of the pod."""
+    receipt_timeout: float = 2.0
+    """Without an answer for this long, another relay is tried; doubled at each failure in a row."""
+    backoff_max: float = 30.0
+    retry: float = 1.0
+    """Before a spool that could not read is asked again, and a relay that altered a batch is used again."""
+    window: int = 8 << 20
+    """In flight, a log and sink."""
+    cache: int = 8 << 20
+    """Batches at hand, a log."""
+    fetch: int = 4 << 20
+    """Asked of the spool at once."""
+    burst: int = 32
+    """Batches sent a log before others have their turn."""
+    sessions: int = 2
+    """Relays connected: one in use, the others warm."""
+    idle: float = 2.0
+    """Credit unused for this long is given back."""
+    head_interval: float = 10.0
+    probe_interval: float = 60.0
+    """A sink that has everything is asked where it is this often: it may have been restored from a backup."""
+    retain: float = 0.0
+    """Payloads are kept this long after every sink has them."""
+    linger: float = 3_600.0
+    """A closed log is remembered this long after every sink has all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """A question to the spool: the largest batch boundary up to which records are to be given up for a sink.
+
+    From ``first`` on, either all batches sealed before ``older_than`` (monotonic seconds), or about ``bytes``.
+    """
+
+    origin: str
+    sink: str
+    first: int
+    older_than: float | None
+    bytes: int | None
+
+
+class Upkeep(ABC):
+    """The part of the producer's machine that gives up, drops and forgets."""
+
+    def __init__(self, settings: ProducerSettings, policies: Iterable[SinkPolicy]) -> None:
+        self.settings = settings
+        self.policies: dict[str, SinkPolicy] = {policy.name: policy for policy in policies}
+        self.logs: dict[str, Log] = {}
+        self._tag = 0
+        self._then: dict[int, Callable[[], list[Effect]]] = {}
+
+    # Sinks come and go
+
+    def configure(self, policies: Iterable[SinkPolicy], now: float) -> list[Effect]:
+        """The fabric's sinks changed: those that join get what the spool still holds, those that leave nothing more."""
+        wanted = {policy.name: policy for policy in policies}
+        effects: list[Effect] = []
+        for sink in self.policies.keys() - wanted.keys():
+            for log in self.logs.values():
+                cursor = log.cursors.pop(sink, None)
+                if cursor is not None:
+                    effects.append(RemoveCursor(log.origin, sink))
+                    effects += self._seal((notices.SinkLeft(log=log.origin, sink=sink, size=cursor.acked),), list)
+        joined = wanted.keys() - self.policies.keys()
+        self.policies = wanted
+        for sink in sorted(joined):
+            for log in self.logs.values():
+                effects += self._join(log, sink)
+        return effects
+
+    def _join(self, log: Log, sink: str) -> list[Effect]:
+        cursor = log.cursors[sink] = Cursor(sink)
+        start = log.dropped_to
+
+        def done() -> list[Effect]:
+            if start:
+                cursor.excuse(0, start)
+            return [SaveCursor(log.origin, sink, cursor.row())]
+
+        effects = self._seal((notices.SinkJoined(log=log.origin, sink=sink, size=start),), done)
+        cursor.awaiting_notice = self._tag
+        return effects
+
+    # Notices
+
+    def notices_sealed(self, tag: int, now: float) -> list[Effect]:
+        """What `SealNotices` asked for is durable."""
+        then = self._then.pop(tag, None)
+        if then is None:
+            return []
+        for log in self.logs.values():
+            for cursor in log.cursors.values():
+                if cursor.awaiting_notice == tag:
+                    cursor.awaiting_notice = None
+        return [*then(), *self._pump(now)]
+
+    def notices_failed(self, tag: int, now: float) -> list[Effect]:
+        """The spool could not keep them (it is full, or the disk fails): they are asked for again when needed."""
+        if self._then.pop(tag, None) is not None:
+            for log in self.logs.values():
+                for cursor in log.cursors.values():
+                    if cursor.awaiting_notice == tag:
+                        cursor.awaiting_notice = None
+                        cursor.pause_until = now + self.settings.retry
+        return []
+
+    def excuse_loss(self, log: Log, cursor: Cursor, parcel: Parcel) -> list[Effect]:
+        """The sink is at a batch whose payload is gone and that no notice excuses: it lost what it had given a
+        receipt for. Say so; the stub may travel once that is durable."""
+        end = max(parcel.size, log.dropped_to)
+        if cursor.awaiting_notice is not None:
+            return []
+        first = parcel.first
+
+        def done() -> list[Effect]:
+            cursor.excuse(first, end)
+            return [SaveCursor(log.origin, cursor.sink, cursor.row())]
+
+        effects = self._seal((notices.LostBySink(log=log.origin, sink=cursor.sink, ranges=((first, end),)),), done)
+        cursor.awaiting_notice = self._tag
+        return [Alarm("lost-by-sink", log.origin, cursor.sink, f"[{first}, {end}) was receipted and is gone"), *effects]
+
+    def expire(self, origin: str, sink: str, size: int, reason: Literal["age", "quota"], now: float) -> list[Effect]:
+        """Give up for this sink what lies before ``size`` (a batch boundary), under a notice."""
+        log = self.logs.get(origin)
+        cursor = log.cursors.get(sink) if log else None
+        if log is None or cursor is None or cursor.awaiting_notice is not None or size <= cursor.floor:
+            return []
+        first = cursor.floor
+
+        def done() -> list[Effect]:
+            cursor.excuse(first, size)
+            return [SaveCursor(log.origin, sink, cursor.row()), *self._drops(log, now)]
+
+        effects = self._seal((notices.Expired(log=origin, sink=sink, ranges=((first, size),), reason=reason),), done)
+        cursor.awaiting_notice = self._tag
+        return effects
+
+    def damaged(self, origin: str, first: int, size: int, cause: str, now: float) -> list[Effect]:
+        """The spool found a batch's payload damaged and put it aside; `Parcel.damaged` once this is durable."""
+        log = self.logs.get(origin)
+        if log is not None:
+            log.discard(first)
+        return [
+            Alarm("damaged", origin, "", f"[{first}, {size}): {cause}"),
+            *self._seal((notices.Damaged(log=origin, ranges=((first, size),), cause=cause),), list),
+        ]
+
+    # Questions
+
+    def expiry_questions(self, now: float) -> list[Boundary]:
+        """What the spool must be asked to find records that waited too long; answer with `expire`."""
+        questions: list[Boundary] = []
+        for log in self.logs.values():
+            for cursor in log.cursors.values():
+                expiry = self.policies[cursor.sink].expiry
+                if expiry is not None and cursor.floor < log.end and cursor.awaiting_notice is None:
+                    questions.append(Boundary(log.origin, cursor.sink, cursor.floor, now - expiry, None))
+        return questions
+
+    def relieve(self, missing: int, now: float) -> tuple[list[Effect], list[Boundary]]:
+        """The spool needs ``missing`` bytes: payloads that are only retained go first, then what policies let go,
+        optional sinks before required ones and old logs before new."""
+        effects: list[Effect] = []
+        for log in self.logs.values():
+            if log.floor > log.dropped_to:
+                effects.append(self._drop(log, log.floor))
+        if effects:
+            return effects, []
+        for log in self.logs.values():
+            last = [c for c in log.cursors.values() if c.floor < log.end and c.floor == log.floor]
+            if last and all(self.policies[cursor.sink].may_expire_for_room for cursor in last):
+                # Room comes only when no sink is owed the oldest payload: all that stand there give up together.
+                optional = [c for c in last if not self.policies[c.sink].required]
+                chosen = optional or last
+                return [], [
+                    Boundary(log.origin, cursor.sink, cursor.floor, None, missing)
+                    for cursor in chosen
+                    if cursor.awaiting_notice is None
+                ]
+        return [], []
+
+    # Dropping
+
+    def upkeep(self, now: float) -> list[Effect]:
+        """Drop what has been retained long enough, forget logs that are done."""
+        effects: list[Effect] = []
+        for log in list(self.logs.values()):
+            effects += self._drops(log, now)
+            if log.active or not log.finished:
+                log.finished_at = None
+            elif log.finished_at is None:
+                log.finished_at = now
+            elif now - log.finished_at >= max(self.settings.linger, self.settings.retain):
+                del self.logs[log.origin]
+                effects.append(Forget(log.origin))
+        return effects
+
+    def _drops(self, log: Log, now: float) -> list[Effect]:
+        floor = log.floor
+        if floor > log.dropped_to and (not log.marks or log.marks[-1][1] < floor):
+            # At most 64 marks, so that retaining for days costs nothing: a payload may stay a 64th longer.
+            if not log.marks or now - log.marks[-1][0] >= self.settings.retain / 64:
+                log.marks.append((now, floor))
+        due = 0
+        while log.marks and now - log.marks[0][0] >= self.settings.retain:
+            due = log.marks.pop(0)[1]
+        # A sink restored from a backup may have lowered the floor since the mark was made.
+        due = min(due, floor)
+        return [self._drop(log, due)] if due > log.dropped_to else []
+
+    def _drop(self, log: Log, size: int) -> Effect:
+        log.dropped_to = size
+        return Drop(log.origin, size)
+
+    def _seal(self, those: tuple[notices.Notice, ...], then: Callable[[], list[Effect]]) -> list[Effect]:
+        self._tag += 1
+        self._then[self._tag] = then
+        return [SealNotices(self._tag, those)]
+
+    @abstractmethod
+    def _pump(self, now: float) -> list[Effect]:
+        """Send what can be sent."""
