@@ -233,10 +233,10 @@ class Upkeep(ABC):
 
     def _drops(self, log: Log, now: float) -> list[Effect]:
         floor = log.floor
-        if floor > log.dropped_to and (not log.marks or log.marks[-1][1] < floor):
-            # At most 64 marks, so that retaining for days costs nothing: a payload may stay a 64th longer.
-            if not log.marks or now - log.marks[-1][0] >= self.settings.retain / 64:
-                log.marks.append((now, floor))
+        last_at, last = log.marks[-1] if log.marks else (-1e18, log.dropped_to)
+        # At most 64 marks, so that retaining for days costs nothing: a payload may stay a 64th longer.
+        if floor > last and now - last_at >= self.settings.retain / 64:
+            log.marks.append((now, floor))
         due = 0
         while log.marks and now - log.marks[0][0] >= self.settings.retain:
             due = log.marks.pop(0)[1]
