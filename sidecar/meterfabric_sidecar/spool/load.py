@@ -1,0 +1,147 @@
+"""From rows to batches that may travel: nothing leaves the spool whose bytes don't add up to its stored roots."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import zstandard
+
+from meterfabric_protocol import batch as batches
+from meterfabric_protocol.batch import BatchHeader, encode_header
+from meterfabric_protocol.errors import Malformed
+from meterfabric_protocol.limits import Limits
+from meterfabric_protocol.merkle import CompactRange, leaf_hashes
+
+from . import reader
+from .reader import BatchRow, Payload
+from .rows import LogRow, StoredBatch
+
+Keep: TypeAlias = Callable[[str, bytes], None]
+
+_DAMAGE: Final = {
+    "missing": "the payload is gone though nothing dropped it",
+    "unreadable": "the database's pages that held the payload can't be read",
+    "hash": "the payload's leaves don't add up to the batch's subtree roots",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A batch whose payload can't be used. `cause` is the notice's word, `body` what there is of the payload."""
+
+    first: int
+    size: int
+    cause: str
+    body: bytes | None
+
+    @property
+    def detail(self) -> str:
+        """The cause for a person."""
+        return _DAMAGE[self.cause]
+
+
+def decompress(body: bytes, length: int) -> bytes:
+    """zstd to at most `length` bytes. Raises Malformed."""
+    try:
+        return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompress(body, max_output_size=length)
+    except zstandard.ZstdError as error:
+        raise Malformed("batch payload", str(error)) from None
+
+
+def fetch(
+    db: sqlite3.Connection, log: LogRow, first: int, max_bytes: int, max_batches: int, limits: Limits
+) -> tuple[list[StoredBatch], list[Damage]]:
+    """The batches from leaf `first` on, up to `max_batches` and (past the first) `max_bytes` of payload.
+
+    Also what was found damaged on the way; those batches are in the list as stubs.
+    """
+    found: list[StoredBatch] = []
+    damages: list[Damage] = []
+    left = max_bytes
+    for row in reader.batches_from(db, log.id, first, max_batches):
+        if found and row.bytes > left:
+            break
+        left -= row.bytes
+        loaded = _load(db, log, row, limits)
+        if isinstance(loaded, Damage):
+            damages.append(loaded)
+            loaded = _stored(log, row._replace(damaged=loaded.cause), None)
+        found.append(loaded)
+    return found, damages
+
+
+def leaves(db: sqlite3.Connection, log: LogRow, row: BatchRow, limits: Limits) -> list[bytes] | None:
+    """The leaves of one batch, verified; None where they are gone."""
+    loaded = _load(db, log, row, limits)
+    if isinstance(loaded, Damage) or loaded.payload is None:
+        return None
+    header = batches.decode_header(loaded.header, limits)
+    return batches.split(batches.unpack(loaded.payload, header, decompress), header, limits)
+
+
+def _load(db: sqlite3.Connection, log: LogRow, row: BatchRow, limits: Limits) -> StoredBatch | Damage:
+    if row.damaged is not None or (row.kind == "records" and row.first < log.dropped_to):
+        return _stored(log, row, None)
+    try:
+        payload = reader.payload(db, row.log, row.first)
+    except sqlite3.DatabaseError as error:
+        if not is_corrupt(error):
+            raise
+        return Damage(row.first, row.size, "unreadable", None)
+    if payload is None:
+        return Damage(row.first, row.size, "missing", None)
+    stored = _stored(log, row, payload)
+    if not verifies(log.origin, row, payload, limits):
+        return Damage(row.first, row.size, "hash", payload.body)
+    return stored
+
+
+def verifies(origin: str, row: BatchRow, payload: Payload, limits: Limits) -> bool:
+    """Whether a payload's leaves add up to its batch's roots."""
+    header = _header(origin, row, payload)
+    try:
+        # Through the decoder, so that its bounds hold for what was read from a disk as well.
+        header = batches.decode_header(encode_header(header), limits)
+        found = batches.split(batches.unpack(payload.body, header, decompress), header, limits)
+    except Malformed:
+        return False
+    return CompactRange.empty(row.first).append(leaf_hashes(found)).encode() == row.roots
+
+
+def _stored(log: LogRow, row: BatchRow, payload: Payload | None) -> StoredBatch:
+    kind = "notices" if row.kind == "notices" else "records"
+    return StoredBatch(
+        log.origin,
+        row.first,
+        row.size,
+        kind,  # type: ignore[arg-type]
+        encode_header(_header(log.origin, row, payload)),
+        payload.body if payload else None,
+        row.records,
+        row.sealed_at,
+        row.damaged,
+    )
+
+
+def _header(origin: str, row: BatchRow, payload: Payload | None) -> BatchHeader:
+    of = "notices" if row.kind == "notices" else "records"
+    codec = "zstd" if payload and payload.codec == "zstd" else "none"
+    length = payload.length if payload else 0
+    return BatchHeader(
+        origin,
+        row.first,
+        row.size,
+        of if payload else "stub",  # type: ignore[arg-type]
+        of,  # type: ignore[arg-type]
+        codec,  # type: ignore[arg-type]
+        length,
+        row.note,
+        row.roots,
+    )
+
+
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is damaged, rather than full or locked."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
