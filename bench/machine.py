@@ -22,7 +22,7 @@ def tell() -> None:
     """Print the machine: processor, cores, memory, kernel, versions, and what one durable write costs here."""
     say("machine", f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB")
     say("kernel", f"{platform.system()} {platform.release()}")
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("msgspec", "cryptography", "pyzmq", "uvloop"))
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("msgspec", "cryptography", "uvloop", "psycopg"))
     say("versions", f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, libzmq {zmq.zmq_version()}")
     say("libraries", libraries)
     say("fsync", _sync_seconds() * 1e6, "us", f"median of {_SYNCS}, after a 4 KiB append")

@@ -9,13 +9,14 @@ import argparse
 import time
 from collections.abc import Callable
 
-from bench import accept, audit, machine, memory, receipts, whole_way
+from bench import accept, audit, machine, memory, postgres, receipts, whole_way
 from bench.report import progress
 
 MEASURES: dict[str, Callable[[], None]] = {
     "whole_way": whole_way.measure,
     "accept": accept.measure,
     "receipts": receipts.measure,
+    "postgres": postgres.measure,
     "memory": memory.measure,
     "audit": audit.measure,
 }
