@@ -15,7 +15,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from meterfabric_protocol.ed25519 import check_public_key
@@ -91,7 +90,7 @@ def parsing(what: str) -> Iterator[None]:
         x509.InvalidVersion,
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
-        CryptographyDeprecationWarning,  # where the process turns warnings into errors
+        UserWarning,  # cryptography's, where the process turns warnings into errors
     ) as error:
         raise CertificateError("malformed", f"{what}: {error}") from error
 
@@ -106,7 +105,9 @@ def read_pem(pem: bytes, what: str, max_bytes: int, max_count: int) -> list[x509
     with parsing(what):
         certificates = x509.load_pem_x509_certificates(pem)
     if any(certificate.serial_number <= 0 for certificate in certificates):
-        raise CertificateError("malformed", f"{what} has a serial number that isn't positive (RFC 5280 section 4.1.2.2)")
+        raise CertificateError(
+            "malformed", f"{what} has a serial number that isn't positive (RFC 5280 section 4.1.2.2)"
+        )
     if len(certificates) > max_count:
         raise CertificateError("malformed", f"{what} has {len(certificates)} certificates, the limit is {max_count}")
     return certificates

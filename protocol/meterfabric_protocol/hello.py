@@ -50,7 +50,7 @@ class HelloError(Refusal):
 
 
 class HelloBody(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What is signed. On the wire a MessagePack array in this order; the version stays first in every version to come."""
+    """What is signed. On the wire a MessagePack array in this order; every version to come keeps the version first."""
 
     version: int
     role: Role

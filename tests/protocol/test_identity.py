@@ -202,12 +202,16 @@ LEAF_DER = x509.load_pem_x509_certificate(ROOT.chain(KEY)).public_bytes(Encoding
 
 
 @given(st.data())
-def test_a_chain_with_any_byte_changed_proves_nothing(data: st.DataObject) -> None:
+def test_a_chain_with_any_byte_changed_proves_nothing_else(data: st.DataObject) -> None:
     der = bytearray(LEAF_DER)
     position = data.draw(st.integers(0, len(der) - 1))
     der[position] ^= data.draw(st.integers(1, 255))
     chain = b"-----BEGIN CERTIFICATE-----\n" + encodebytes(der) + b"-----END CERTIFICATE-----\n"
-    assert reason(chain) in {"malformed", "unknown-authority"}
+    try:
+        # What the signature doesn't cover, such as the unused bits of its own bit string, may read the same.
+        assert verify_chain(chain, BUNDLE, NOW) == verify_chain(ROOT.chain(KEY), BUNDLE, NOW)
+    except CertificateError as error:
+        assert error.reason in {"malformed", "unknown-authority"}
 
 
 @pytest.mark.parametrize(
