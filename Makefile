@@ -23,7 +23,7 @@ export PATH := $(PATH):$(abspath $(BIN))
 export GOTOOLCHAIN ?= local
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PYTEST := $(BIN)/python -m pytest --quiet
+PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help
 help: ## list the targets
