@@ -1,0 +1,113 @@
+"""A `file` destination's folder, for reading and erasing."""
+
+import mmap
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .destination import erasure, segments
+from .destination.base import DestinationDown, StoredBatch
+from .destination.file import INDEX
+from .destination.sqlite_tables import EVIDENCE, SEGMENTS, connect
+from .evidence import Found
+from .evidence_sqlite import KEEP, ask, is_it, open_read_only
+
+
+class FileStore:
+    """See evidence.Store."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._connection = open_read_only(folder / INDEX)
+        self._descriptors: dict[int, int] = {}
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """See evidence.Store.query."""
+        return ask(self._connection, sql, parameters)
+
+    def records(self, batches: Sequence[StoredBatch]) -> Iterator[list[bytes | None]]:
+        """See evidence.Store.records."""
+        for batch in batches:
+            leaves: list[bytes | None] = [*self._payload(batch.origin, batch.first).split(b"\n")]
+            leaves.pop()  # what follows the last line feed
+            yield leaves
+
+    def find(self, source: str, record_id: str) -> list[Found]:
+        """See evidence.Store.find."""
+        # An id without an escape stands in its line as it is; with one, there is a backslash in the line.
+        return self._scan(b'"%b"' % record_id.encode(), source, record_id) or self._scan(b"\\", source, record_id)
+
+    def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
+        """See evidence.Store.erase."""
+        (segment, offset, first), payload = self._place(origin, index), self._payload(origin, index)
+        lines = payload.split(b"\n")
+        position = index - first
+        begin = offset + sum(len(line) + 1 for line in lines[:position])
+        writer = connect(self._folder / INDEX, EVIDENCE + SEGMENTS)
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute(KEEP, (origin, index, hashed, erased_at, reason))
+            writer.execute("INSERT OR IGNORE INTO erasing VALUES(?, ?, ?)", (segment, begin, len(lines[position])))
+            writer.execute("COMMIT")
+            erasure.finish(writer, self._folder)
+        except (sqlite3.Error, OSError) as error:
+            raise DestinationDown(f"{self._folder}: {error}") from error
+        finally:
+            writer.close()
+        self._connection.execute("COMMIT")
+        self._connection.execute("BEGIN")
+
+    def close(self) -> None:
+        """See evidence.Store.close."""
+        self._connection.close()
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def _place(self, origin: str, index: int) -> tuple[int, int, int]:
+        sql = 'SELECT segment, "offset", first FROM batches WHERE origin = ? AND first <= ? ORDER BY first DESC LIMIT 1'
+        segment, offset, first = self.query(sql, (origin, index))[0]
+        return segment, offset, first
+
+    def _payload(self, origin: str, index: int) -> bytes:
+        """The bytes of the batch that holds a leaf; what a lost or short segment has of them."""
+        sql = (
+            'SELECT segment, "offset", length FROM batches WHERE origin = ? AND first <= ? ORDER BY first DESC LIMIT 1'
+        )
+        segment, offset, length = self.query(sql, (origin, index))[0]
+        try:
+            if segment not in self._descriptors:
+                path = self._folder / segments.name(segment)
+                self._descriptors[segment] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._descriptors[segment], length, offset)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise DestinationDown(f"{self._folder}: {error}") from error
+
+    def _scan(self, needle: bytes, source: str, record_id: str) -> list[Found]:
+        """The records in whose line `needle` stands and that are the one wanted."""
+        found = []
+        for segment, name, committed in self.query("SELECT segment, name, committed FROM segments ORDER BY segment"):
+            path = self._folder / name
+            if not committed or not path.exists():
+                continue
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                content.madvise(mmap.MADV_SEQUENTIAL)
+                at = content.find(needle, 0, committed)
+                while at >= 0:
+                    begin, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
+                    end = committed if end < 0 else end
+                    if is_it(content[begin:end], source, record_id):
+                        found.append(self._leaf_at(content, segment, begin))
+                    at = content.find(needle, end, committed)
+        return found
+
+    def _leaf_at(self, content: mmap.mmap, segment: int, offset: int) -> Found:
+        sql = (
+            'SELECT origin, first, "offset" FROM batches WHERE segment = ? AND "offset" <= ?'
+            ' ORDER BY "offset" DESC LIMIT 1'
+        )
+        origin, first, begin = self.query(sql, (segment, offset))[0]
+        return Found(origin, first + content[begin:offset].count(b"\n"))

@@ -1,0 +1,76 @@
+"""A `postgres` destination's schema, for reading and erasing."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+
+from .destination.base import DestinationDown, DestinationRefused, StoredBatch
+from .destination.postgres_rows import MAX_ID_BYTES
+from .evidence import Found
+from .evidence_sqlite import FORGET, KEEP, RECORDS_OF, dealt, is_it
+
+
+class PostgresStore:
+    """See evidence.Store. Reads one moment's state."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection = self._connect()
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """See evidence.Store.query."""
+        try:
+            return self._connection.execute(_dialect(sql), parameters, binary=True).fetchall()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise DestinationDown(f"PostgreSQL: {error}") from error
+        except psycopg.Error as error:
+            raise DestinationRefused(f"PostgreSQL: {error}") from error
+
+    def records(self, batches: Sequence[StoredBatch]) -> Iterator[list[bytes | None]]:
+        """See evidence.Store.records."""
+        if batches:
+            yield from dealt(self.query(RECORDS_OF, (batches[0].origin, batches[0].first, batches[-1].size)), batches)
+
+    def find(self, source: str, record_id: str) -> list[Found]:
+        """See evidence.Store.find."""
+        if "\0" not in record_id + source and len(record_id.encode()) <= MAX_ID_BYTES:
+            sql = "SELECT origin, idx FROM records WHERE id = ? AND source = ?"
+            by_index = self.query(sql, (record_id, source))
+            if by_index:
+                return [Found(*row) for row in by_index]
+        # What a column couldn't hold is NULL there; such rows are few.
+        hidden = "SELECT origin, idx, raw FROM records WHERE (id IS NULL OR source IS NULL) AND raw IS NOT NULL"
+        return [Found(origin, index) for origin, index, raw in self.query(hidden) if is_it(raw, source, record_id)]
+
+    def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
+        """See evidence.Store.erase."""
+        try:
+            # The snapshot being read would keep the old row from being vacuumed.
+            self._connection.close()
+            with psycopg.connect(self._url, autocommit=True, options="-c search_path=meterfabric") as writer:
+                with writer.transaction():
+                    writer.execute(_dialect(KEEP), (origin, index, hashed, erased_at, reason))
+                    writer.execute(_dialect(FORGET), (origin, index))
+                writer.execute(b"VACUUM records")
+        except psycopg.Error as error:
+            raise DestinationDown(f"PostgreSQL: {error}") from error
+        finally:
+            self._connection = self._connect()
+
+    def close(self) -> None:
+        """See evidence.Store.close."""
+        self._connection.close()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            connection = psycopg.connect(self._url, options="-c search_path=meterfabric")
+        except psycopg.Error as error:
+            raise DestinationDown(f"PostgreSQL: {error}") from error
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        return connection
+
+
+def _dialect(sql: str) -> bytes:
+    return sql.replace("?", "%s").encode()
