@@ -34,7 +34,7 @@ def leaf_hash(data: bytes) -> bytes:
     return hashlib.sha256(b"\0" + data).digest()
 
 
-def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
+def leaf_hashes(leaves: Iterable[bytes | memoryview]) -> list[bytes]:
     """The hashes of many leaves, in order."""
     copy, digests = _LEAF.copy, list[bytes]()
     for leaf in leaves:
@@ -78,7 +78,9 @@ class CompactRange:
     def append(self, hashes: Sequence[bytes]) -> "CompactRange":
         """This range and the leaves with these hashes after it.
 
-        Costs about one interior hash per leaf, whatever the log's size.
+        Costs about one interior hash per leaf, whatever the log's size. Who needs a batch's own range and the frontier
+        after it makes the range first (`empty(first).append(…)`) and glues it on with `extend`, which hashes next to
+        nothing.
         """
         left = [h for h, (_, index) in zip(self.hashes, _tiles(self.first, self.size), strict=True) if index & 1]
         right = []
