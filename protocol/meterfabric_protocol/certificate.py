@@ -105,9 +105,7 @@ def read_pem(pem: bytes, what: str, max_bytes: int, max_count: int) -> list[x509
     with parsing(what):
         certificates = x509.load_pem_x509_certificates(pem)
     if any(certificate.serial_number <= 0 for certificate in certificates):
-        raise CertificateError(
-            "malformed", f"{what} has a serial number that isn't positive (RFC 5280 section 4.1.2.2)"
-        )
+        raise CertificateError("malformed", f"{what} has a serial number below 1 (RFC 5280 section 4.1.2.2)")
     if len(certificates) > max_count:
         raise CertificateError("malformed", f"{what} has {len(certificates)} certificates, the limit is {max_count}")
     return certificates

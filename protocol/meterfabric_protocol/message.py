@@ -146,6 +146,10 @@ class Reply(_Message):
     seq: int
 
 
+class Ping(_Message):
+    """Relay → peer, unanswered: sending it finds out whether the peer's connection still stands."""
+
+
 class Answered(_Message):
     """Relay → producer: a sink's answer. Frames: answer body, its signature."""
 
@@ -168,6 +172,7 @@ Message: TypeAlias = (
     | Deliver
     | Listen
     | Reply
+    | Ping
     | Answered
 )
 

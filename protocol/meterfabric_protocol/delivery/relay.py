@@ -133,6 +133,11 @@ class RelayCore:
         return len(self._producers)
 
     @property
+    def worker_users(self) -> tuple[str, ...]:
+        """Users whose sessions are workers'."""
+        return tuple(self._workers)
+
+    @property
     def workers(self) -> dict[str, int]:
         """Workers that may be given batches, by sink."""
         counts: dict[str, int] = {}

@@ -1,0 +1,57 @@
+"""The relay's metrics, read from its state when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from meterfabric_protocol.delivery.relay import RelayCore
+from meterfabric_relay.load import LoadMeter
+
+
+class _Relay(Collector):
+    def __init__(self, core: RelayCore, load: LoadMeter) -> None:
+        self._core = core
+        self._load = load
+
+    def collect(self) -> Iterable[Metric]:
+        core = self._core
+        sessions = GaugeMetricFamily("meterfabric_relay_sessions", "Sessions that stand", labels=["role"])
+        sessions.add_metric(["producer"], core.producers)
+        sessions.add_metric(["worker"], core.sessions - core.producers)
+        yield sessions
+        limit = GaugeMetricFamily("meterfabric_relay_sessions_limit", "Sessions allowed")
+        limit.add_metric([], core.settings.sessions)
+        yield limit
+        workers = GaugeMetricFamily("meterfabric_relay_workers", "Workers that take batches", labels=["sink"])
+        for sink, count in core.workers.items():
+            workers.add_metric([sink], count)
+        yield workers
+        held = GaugeMetricFamily("meterfabric_relay_credit_bytes", "Bytes held or promised", labels=["sink"])
+        room = GaugeMetricFamily("meterfabric_relay_credit_limit_bytes", "Bytes that may be", labels=["sink"])
+        for sink, (reserved, capacity) in core.reserved.items():
+            held.add_metric([sink], reserved)
+            room.add_metric([sink], capacity)
+        yield held
+        yield room
+        yield CounterMetricFamily("meterfabric_relay_batches", "Batches forwarded to workers", core.forwarded)
+        yield CounterMetricFamily("meterfabric_relay_bytes", "Bytes forwarded to workers", core.forwarded_bytes)
+        yield CounterMetricFamily("meterfabric_relay_unanswered", "Messages that left without an answer", core.dropped)
+        refused = CounterMetricFamily("meterfabric_relay_refused", "Sessions and messages refused", labels=["reason"])
+        for reason, count in core.refused.items():
+            refused.add_metric([reason], count)
+        yield refused
+        shares = GaugeMetricFamily("meterfabric_relay_load", "Share of what it can bear, 0 to 1", labels=["of"])
+        for name, share in self._load.shares.items():
+            shares.add_metric([name], share)
+        yield shares
+
+
+def registry(core: RelayCore, load: LoadMeter) -> CollectorRegistry:
+    """A registry that shows this relay."""
+    made = CollectorRegistry()
+    made.register(_Relay(core, load))
+    return made
