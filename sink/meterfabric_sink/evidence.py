@@ -62,7 +62,7 @@ class Store(Protocol):
         """The rows of one statement over the evidence tables; parameters are question marks."""
 
     def records(self, batches: Sequence[StoredBatch]) -> Iterator[list[bytes | None]]:
-        """The leaves of each of these batches of records, all of one log and in order; None where a leaf is no longer stored."""
+        """The leaves of each of these batches of records (of one log, in order); None where one is no longer stored."""
 
     def find(self, source: str, record_id: str) -> list[Found]:
         """Every record with this source and id that isn't erased."""

@@ -1,7 +1,7 @@
-"""The worker: groups of messages are judged while the group before them is committed, answers leave after the commit.
+"""The worker: a group of messages is judged while the one before it is committed; answers leave after the commit.
 
-The quick way judges on the positions that earlier commits will have made, so that hashing and fsync overlap. Whatever is
-not a plain *yes* there takes the slow way: nothing under way, positions read from the store, one thing after the other.
+The quick way judges on the positions that earlier commits will have made, so that hashing and fsync overlap. Whatever
+is not a plain *yes* there takes the slow way: nothing under way, positions read from the store, one thing at a time.
 A destination that is away holds everything up here, which is what fills the relays' windows and then holds back the
 producers; nothing is dropped and nothing is answered.
 """
@@ -81,9 +81,6 @@ class Worker:
                     await self._quick(self._group())
                 finally:
                     self._busy = False
-            # The last commit has no next group to be awaited by.
-            if self._commit is not None:
-                await self._settle()
 
     def _group(self) -> list[Incoming]:
         group: list[Incoming] = []
@@ -109,10 +106,9 @@ class Worker:
         self._remember(verdict.updates)
         rest = [*verdict.reread, *(question.item for question in verdict.questions)]
         self._commit = asyncio.create_task(self._carry_out(verdict, items))
-        if rest:
-            if await self._settle():
-                await self._slow(rest)
-            # Otherwise the failed commit's items, these among them, went the slow way already.
+        # Where that commit fails, its items, these among them, went the slow way already.
+        if rest and await self._settle():
+            await self._slow(rest)
 
     async def _settle(self) -> bool:
         """Wait for the commit under way; whether the positions it promised stand."""
