@@ -1,0 +1,149 @@
+"""Start-up, main loop and shutdown of a relay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from datetime import UTC, datetime
+
+import zmq
+from aiohttp import web
+
+from meterfabric_protocol.delivery.relay import RelayCore, RelaySettings
+from meterfabric_protocol.hello import Hello, verify_hello
+from meterfabric_protocol.identity import ChainVerifier, TrustBundle
+from meterfabric_relay.load import LoadMeter
+from meterfabric_relay.meters import registry
+from meterfabric_relay.server import RelayServer
+from meterfabric_relay.settings import Settings
+from meterfabric_runtime.curve import CurveKeys, from_user_id
+from meterfabric_runtime.entry import enter
+from meterfabric_runtime.gate import Gate, GateBounds
+from meterfabric_runtime.process import Stop, started
+from meterfabric_runtime.ready import Ready, write_ready
+from meterfabric_runtime.web import WebBounds, add_probes, serve
+from meterfabric_runtime.zap import ZapHandler
+from meterfabric_runtime.zmq_options import Bounds, open_socket, port_of
+
+_TICK = 0.2
+_SWEEP = 5.0
+
+
+class _Health:
+    def __init__(self, core: RelayCore) -> None:
+        self._core = core
+
+    def unhealthy(self) -> list[str]:
+        return []
+
+    def unready(self) -> list[str]:
+        return ["draining"] if self._core.draining else []
+
+
+async def serve_relay(settings: Settings, stop: Stop) -> None:
+    """Run one relay until told to stop, then drain."""
+    keys = CurveKeys.load_or_create(settings.curve)
+    verifier = ChainVerifier(TrustBundle(settings.trust.read_bytes()))
+
+    def verify(user: str, body: bytes, signature: bytes, chain: bytes) -> Hello:
+        return verify_hello(
+            body,
+            signature,
+            chain,
+            client_curve=from_user_id(user),
+            relay_curve=keys.public,
+            verifier=verifier,
+            at=datetime.now(UTC),
+            fabric=settings.fabric,
+        )
+
+    core = RelayCore(
+        RelaySettings(
+            settings.name,
+            memory=settings.memory,
+            sinks=settings.sinks,
+            max_message=settings.max_message,
+            sessions=settings.connections,
+        ),
+        verify,
+    )
+    load = LoadMeter()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context.set(zmq.MAX_SOCKETS, 64)
+    socket = open_socket(
+        context,
+        zmq.ROUTER,
+        # What is queued is bounded by credit, in bytes; the mark only has to be above any count that comes to.
+        Bounds(message=settings.max_message, queued=100_000, heartbeat=2_000, heartbeat_timeout=6_000),
+        curve=keys.server(),
+    )
+    server: list[RelayServer] = []
+    zap = ZapHandler(
+        context,
+        socket,
+        Gate(GateBounds(connections=settings.connections)),
+        on_event=lambda event: server[0].on_event(event) if server else None,
+    )
+    socket.bind(f"tcp://{settings.host}:{settings.port}")
+    server.append(RelayServer(core, socket))
+
+    app = web.Application()
+    add_probes(app, _Health(core), registry(core, load))
+
+    async def show_load(_: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "utilization": round(load.utilization, 4),
+                "shares": load.shares,
+                "sessions": core.sessions,
+                "producers": core.producers,
+                "workers": core.workers,
+                "credit": {sink: {"held": held, "limit": limit} for sink, (held, limit) in core.reserved.items()},
+                "connections": zap.gate.open,
+            }
+        )
+
+    app.router.add_get("/load", show_load)
+    pages = await serve(app, settings.http_host, settings.http_port, WebBounds())
+    write_ready(settings.ready_file, Ready(os.getpid(), port_of(socket), pages.port))
+    started()
+    ticking = asyncio.create_task(_tick(server[0], load))
+    try:
+        await stop.wait()
+        server[0].drain()
+        deadline = time.monotonic() + min(settings.drain, stop.remaining())
+        while core.in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
+        await pages.close()
+        zap.close()
+        server[0].close()
+        context.term()
+
+
+async def _tick(server: RelayServer, load: LoadMeter) -> None:
+    swept = sampled = time.monotonic()
+    while True:
+        await asyncio.sleep(_TICK)
+        now = time.monotonic()
+        server.tick()
+        if now - swept >= _SWEEP:
+            swept = now
+            server.sweep()
+        if now - sampled >= 1.0:
+            sampled = now
+            load.sample(server.core.reserved)
+
+
+def main() -> None:
+    """The command `meterfabric-relay`."""
+    enter("relay", Settings, serve_relay, lambda settings: settings.drain + 5.0)
+
+
+if __name__ == "__main__":
+    main()
