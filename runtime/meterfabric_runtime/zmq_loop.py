@@ -105,6 +105,11 @@ class LoopSocket:
         """`offer`, as a yes or no."""
         return self.offer(frames) is Offer.SENT
 
+    def read_now(self) -> None:
+        """Read what stands in the queue, at most one turn's worth, without waiting for the loop."""
+        if not self._reading:
+            self._turn()
+
     def pause(self) -> None:
         """Read no more until `resume`; libzmq's receive queue and then TCP hold the senders back."""
         self._paused = True

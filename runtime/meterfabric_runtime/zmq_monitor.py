@@ -58,6 +58,10 @@ class Monitor:
         pair.setsockopt(zmq.LINGER, 0)
         self._pair = LoopSocket(pair, on_message=self._receive, loop=loop)
 
+    def catch_up(self) -> None:
+        """Deliver now what has happened already."""
+        self._pair.read_now()
+
     def close(self) -> None:
         if self._pair.closed:
             return

@@ -35,7 +35,7 @@ class Full(Refused):
 
 
 class Unavailable(Refused):
-    """The sidecar takes nothing just now (starting, stopping, disk not answering); again after `retry_after` seconds."""
+    """The sidecar takes nothing just now (starting, stopping, disk dead); again after `retry_after` seconds."""
 
     def __init__(self, retry_after: float, detail: str) -> None:
         super().__init__(detail)
