@@ -85,8 +85,10 @@ _EXTENSIONS: Final = msgspec.json.Decoder(list[_Extension])
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ATTRIBUTES: Final = frozenset(Event.__struct_fields__)
 _NAME: Final = re.compile("[a-z0-9]+")
+_BETWEEN: Final = "\x1f"
 _SPACE: Final = b" \t\r\n"
 _FOLDED: Final = bytes.maketrans(b"\r\n", b"  ")
+_CONTROLS: Final = bytes([*range(0x20), 0x7F])
 _FIRST: Final = itemgetter(0)
 _LAST: Final = itemgetter(-1)
 # CloudEvents 1.0.2 section 3.1, type String: what may not stand in an attribute.
@@ -159,13 +161,14 @@ def _split(body: bytes, records: list[bytes], events: Sequence[Event], limits: L
             body.decode()
         except UnicodeDecodeError:
             raise _culprit(records) from None
+    keys = [f"{event.source}{_BETWEEN}{event.id}" for event in events]
     # The decoder takes no raw control character, so they can come only out of an escape, as DEL or beyond ASCII.
-    if (not ascii_only or b"\\" in body or b"\x7f" in body) and not _are_sound(map(_strings, events)):
+    if (not ascii_only or b"\\" in body or b"\x7f" in body) and not _attributes_are_sound(events, keys):
         raise _culprit(records)
     if [1 for event in events if event.data_base64 is not None and event.data is not UNSET]:
         raise _culprit(records)
     _bound(records, limits)
-    return Split(records, [f"{event.source}\x1f{event.id}" for event in events])
+    return Split(records, keys)
 
 
 def _are_objects(lines: list[bytes]) -> bool:
@@ -177,12 +180,22 @@ def _folded(records: list[bytes]) -> list[bytes]:
     return [record.translate(_FOLDED) for record in records]
 
 
-def _strings(event: Event) -> str:
-    return f"{event.id}{event.source}{event.type}{event.subject}{event.datacontenttype}{event.dataschema}"
+def _attributes_are_sound(events: Sequence[Event], keys: list[str]) -> bool:
+    # Types and the like are few; ids and sources are looked at as the text of all keys.
+    few = {event.type for event in events} | {event.subject for event in events}
+    few |= {event.datacontenttype for event in events} | {event.dataschema for event in events}
+    joined = "".join(keys)
+    return (
+        joined.count(_BETWEEN) == len(keys)
+        and _are_sound([joined.replace(_BETWEEN, "")])
+        and _are_sound(value for value in few if value is not None)
+    )
 
 
 def _are_sound(strings: Iterable[str]) -> bool:
     joined = "".join(strings)
+    if joined.isascii():
+        return len(joined.encode().translate(None, _CONTROLS)) == len(joined)
     return joined.isprintable() or not _BARRED.search(joined)
 
 
