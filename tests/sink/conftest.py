@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.sink.postgres_server import PostgresServer
+from tests.sink.postgres_server import PostgresServer, quick_folder
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    with PostgresServer.temporary() as server:
+    with PostgresServer.temporary(under=quick_folder()) as server:
         yield server
 
 
@@ -19,5 +19,5 @@ def sink_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The SINKURL of an empty destination, of each kind in turn."""
     if request.param == "postgres":
         server: PostgresServer = request.getfixturevalue("postgres")
-        return server.new_database()
+        return server.empty_database()
     return f"file:{tmp_path / 'sink'}" if request.param == "file" else f"sqlite:{tmp_path / 'sink.db'}"
