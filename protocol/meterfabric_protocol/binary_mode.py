@@ -42,7 +42,11 @@ def from_binary(headers: Mapping[str, str], body: bytes) -> bytes:
     if body:
         field, data = _data(content_type or "", body)
         attributes[field] = data
-    return msgspec.json.encode(attributes)
+    try:
+        return msgspec.json.encode(attributes)
+    except UnicodeEncodeError as error:
+        # Servers hand on bytes beyond ASCII in a header as lone surrogates.
+        raise RecordError("a header is not UTF-8", index=0, value=shown(error.object)) from None
 
 
 def _attribute(name: str, value: str) -> str:
