@@ -107,6 +107,11 @@ def test_bytes_that_are_not_utf8_are_named() -> None:
         parse_note(SOUND.replace(b"\n\n", b"\n\xff\n\n", 1), 4096)
 
 
+def test_a_last_line_cut_short_is_malformed() -> None:
+    with pytest.raises(Malformed, match="the last line has no newline"):
+        parse_note(SOUND + SOUND.rpartition(b"\n\n")[2][:-1], 4096)
+
+
 def test_a_note_has_at_most_the_bytes_its_reader_allows() -> None:
     assert parse_note(SOUND, len(SOUND)).encode() == SOUND
     with pytest.raises(Malformed, match=f"{len(SOUND)} bytes, at most {len(SOUND) - 1}"):
