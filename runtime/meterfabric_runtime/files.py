@@ -66,8 +66,12 @@ def sync_folder(path: Path) -> None:
 
 def _write_aside(path: Path, data: bytes, mode: int) -> Path:
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     return fresh
