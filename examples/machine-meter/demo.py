@@ -37,7 +37,7 @@ def main() -> int:
     url = f"http://127.0.0.1:{options.port}"
     run = options.dir / "run"
 
-    say("A fabric on this machine: a sidecar, two relays, a sink")
+    say("A fabric on this machine: a sidecar, two relays, two sinks")
     local = start([*METERFABRIC, "local", "--fabric", str(FABRIC), "--dir", str(run), "--port", str(options.port)])
     try:
         wait_until_ready(local, url)
@@ -57,12 +57,14 @@ def main() -> int:
 
 
 def audit_and_prove(run: Path, folder: Path) -> int:
-    """Audit the sink, prove one record and verify the proof, and show who used how much."""
+    """Audit the sinks, prove one record and verify the proof, and show who used how much."""
     database = next(run.glob("sinks/*/records.db"))
     sink, trust, out = f"sqlite:{database}", str(run / "trust.pem"), folder / "proof"
-    say("Did every record arrive, unaltered? The auditor's answer, from the sink's bytes alone")
-    if command(*METERFABRIC, "audit", "--sink", sink, "--trust", trust) != 0:
-        return fail("the books are not whole")
+    say("Did every record arrive, unaltered? The auditor's answer, from each sink's bytes alone")
+    files = [f"file:{index.parent}" for index in run.glob("sinks/*/index.db")]
+    for audited in (sink, *files):
+        if command(*METERFABRIC, "audit", "--sink", audited, "--trust", trust) != 0:
+            return fail("the books are not whole")
     source, event = one_record(database)
     say("A proof of one of them, for whoever doubts it")
     proved = command(*METERFABRIC, "prove", "--sink", sink, "--source", source, "--id", event, "--out", str(out))
