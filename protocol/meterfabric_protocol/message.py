@@ -11,7 +11,7 @@ receipt, a position, a HELLO) is a signed frame; a relay that lies in an envelop
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
@@ -32,25 +32,25 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=str.lower):
     """An envelope; subclasses name their frames."""
 
 
-class Hello(_Message):
+class Hello(_Message, frozen=True):
     """Peer → relay, first message of a session. Frames: HELLO body, its signature, certificate chain (PEM)."""
 
 
-class Welcome(_Message):
+class Welcome(_Message, frozen=True):
     """Relay → peer: the session stands. ``max_message``: bytes of the largest message taken."""
 
     relay: str
     max_message: int
 
 
-class Refused(_Message):
+class Refused(_Message, frozen=True):
     """Relay → peer: no session, or no longer; ``reason`` is a stable word, ``detail`` is for a person."""
 
     reason: str
     detail: str
 
 
-class Sinks(_Message):
+class Sinks(_Message, frozen=True):
     """Relay → producer: the sinks that have a worker here, each with the chains (PEM) its workers showed."""
 
     chains: dict[str, tuple[bytes, ...]]
@@ -66,13 +66,13 @@ class Wish(msgspec.Struct, frozen=True, array_like=True):
     total: int
 
 
-class Want(_Message):
+class Want(_Message, frozen=True):
     """Producer → relay: credit asked for, by sink."""
 
     wishes: dict[str, Wish]
 
 
-class Grant(_Message):
+class Grant(_Message, frozen=True):
     """Relay → producer: ``total`` bytes may have been sent to ``sink`` since HELLO."""
 
     sink: str
@@ -86,14 +86,14 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
     epoch: int
 
 
-class Batch(_Message):
+class Batch(_Message, frozen=True):
     """Producer → relay. Frames: certificate chain, batch header, payload (absent for a stub)."""
 
     origin: str
     targets: tuple[Target, ...]
 
 
-class Head(_Message):
+class Head(_Message, frozen=True):
     """Producer → relay: the newest checkpoint alone. Frames: certificate chain, checkpoint note.
 
     With ``probe`` the sink answers with its signed position. Not charged to credit; a relay keeps one an origin and
@@ -105,15 +105,15 @@ class Head(_Message):
     probe: bool
 
 
-class Bye(_Message):
+class Bye(_Message, frozen=True):
     """Producer or worker → relay: the session ends, whatever it was granted is free."""
 
 
-class Draining(_Message):
+class Draining(_Message, frozen=True):
     """Relay → peers: this relay takes nothing new; go elsewhere."""
 
 
-class Unroutable(_Message):
+class Unroutable(_Message, frozen=True):
     """Relay → producer: the message for ``origin``, ``sink`` of ``epoch`` left this relay without an answer."""
 
     origin: str
@@ -121,7 +121,7 @@ class Unroutable(_Message):
     epoch: int
 
 
-class Deliver(_Message):
+class Deliver(_Message, frozen=True):
     """Relay → worker: a batch (frames as ``Batch``). ``seq`` is answered by exactly one ``Reply``."""
 
     seq: int
@@ -130,7 +130,7 @@ class Deliver(_Message):
     epoch: int
 
 
-class Listen(_Message):
+class Listen(_Message, frozen=True):
     """Relay → worker: a head (frames as ``Head``). Answered only when ``probe``, by one ``Reply``."""
 
     seq: int
@@ -140,17 +140,17 @@ class Listen(_Message):
     probe: bool
 
 
-class Reply(_Message):
+class Reply(_Message, frozen=True):
     """Worker → relay: the answer to ``seq``. Frames: answer body, its signature."""
 
     seq: int
 
 
-class Ping(_Message):
+class Ping(_Message, frozen=True):
     """Relay → peer, unanswered: sending it finds out whether the peer's connection still stands."""
 
 
-class Answered(_Message):
+class Answered(_Message, frozen=True):
     """Relay → producer: a sink's answer. Frames: answer body, its signature."""
 
     sink: str
@@ -223,4 +223,4 @@ def decode(envelope: bytes | memoryview, frames: int) -> Message:
     least, most = FRAMES.get(type(message), (0, 0))
     if not least <= frames <= most:
         raise Malformed("envelope", f"{type(message).__name__} with {frames} frames, {least} to {most} are right")
-    return message
+    return cast(Message, message)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from meterfabric_protocol.errors import ProtocolError
 from meterfabric_protocol.message import Frames, Message
 from meterfabric_protocol.notice import Notice
+
+class WrongSink(ProtocolError):
+    """A sink's certificate that is another's."""
+
 
 WhenFull: TypeAlias = Literal["refuse", "expire-oldest"]
 

@@ -62,6 +62,9 @@ class ProducerCore(Upkeep):
     def add_log(self, facts: LogFacts, now: float) -> list[Effect]:
         """A log to deliver: at start every one the spool has, later each that is opened."""
         log = Log(facts)
+        if facts.active:
+            for other in self.logs.values():
+                other.active = False
         for sink in self.policies:
             row = facts.cursors.get(sink)
             log.cursors[sink] = Cursor.restore(sink, row) if row else Cursor(sink)

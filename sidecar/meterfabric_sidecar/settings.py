@@ -1,0 +1,66 @@
+"""The sidecar's settings, filled once at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SpoolPart:
+    """The durable store; bytes and seconds."""
+
+    quota: int = 1 << 30
+    retain: float = 0.0
+    """Records are kept this long after every sink has them."""
+    dedup_seconds: float = 600.0
+    dedup_records: int = 250_000
+
+
+@dataclass(frozen=True)
+class BatchPart:
+    """When a batch closes."""
+
+    max_records: int = 4_096
+    max_bytes: int = 1 << 20
+    max_delay: float = 0.002
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Bytes and seconds; paths are files or folders."""
+
+    fabric: str
+    trust_domain: str
+    namespace: str
+    pod: str
+    pod_uid: str
+    service_account: str
+    spool_dir: Path
+    key_dir: Path
+    """On memory-backed storage in a pod: the private key never touches a disk."""
+    trust: Path
+    """Trust bundle, PEM."""
+    authority: Path
+    """Where certificates are asked for: a socket."""
+    relays: Path
+    """List of relays, JSON; read again when it changes."""
+    sinks: Path
+    """List of sinks and what each is owed, JSON; read again when it changes."""
+    relay_key: str
+    """The relays' public CURVE key, Z85."""
+    http_host: str = "127.0.0.1"
+    """Ingest is for the containers of the same pod only."""
+    http_port: int = 8280
+    zmq_port: int = 8281
+    spool: SpoolPart = field(default_factory=SpoolPart)
+    batch: BatchPart = field(default_factory=BatchPart)
+    compression: Literal["none", "zstd"] = "zstd"
+    receipt_timeout: float = 2.0
+    record_bytes: int = 262_144
+    max_message: int = 9 << 20
+    drain: float = 30.0
+    """Longest wait at SIGTERM for receipts of what is pending."""
+    ready_file: Path | None = None
+    log_level: str = "info"
