@@ -24,7 +24,7 @@ from meterfabric_runtime.zmq_options import Bounds, open_socket
 log = logging.getLogger(__name__)
 
 _HELLO_AGAIN = (0.5, 10.0)
-"""First and longest pause before HELLO is said again."""
+"""First and longest pause before HELLO is said again, or a refused connection tried anew."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,31 @@ class RelayLink:
         self._pause = _HELLO_AGAIN[0]
         self._connected = False
         self.welcomed = False
+        self._context = context
+        self._server_key = server_key
+        self._bounds = bounds
+        self._closed = False
+        self._connect()
+
+    def _connect(self) -> None:
+        # A key pair of its own for each: a session is known by it, and one that is refused leaves nothing behind.
         keys = CurveKeys.generate()
         self._public = keys.public
-        socket = open_socket(context, zmq.DEALER, bounds, curve=keys.client(server_key), jitter=jitter)
+        curve = keys.client(self._server_key)
+        socket = open_socket(self._context, zmq.DEALER, self._bounds, curve=curve, jitter=self._jitter)
         self._monitor = Monitor(socket, self._event)
         self._socket = LoopSocket(socket, on_frames=self._frames)
-        socket.connect(endpoint)
+        socket.connect(self.endpoint)
+
+    def _reconnect(self) -> None:
+        self._disconnect()
+        if not self._closed:
+            self._connect()
+
+    def _disconnect(self) -> None:
+        self._connected = False
+        self._monitor.close()
+        self._socket.close()
 
     def send(self, message: m.Message, frames: m.Frames = ()) -> bool:
         """Hand a message to libzmq; False where the relay can't be given more now."""
@@ -87,12 +106,12 @@ class RelayLink:
 
     def close(self) -> None:
         """Say goodbye and disconnect."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         if self.welcomed:
             self.send(m.Bye())
-        self._monitor.close()
-        self._socket.close()
+        self._disconnect()
 
     def _event(self, event: PeerEvent) -> None:
         if event.change is Change.READY:
@@ -104,6 +123,8 @@ class RelayLink:
             self._lost()
         elif event.change in (Change.REFUSED, Change.BROKEN_HANDSHAKE, Change.FAILED_HANDSHAKE):
             log.warning("the relay refused the connection", extra={"relay": self.name, "event": event.change.name})
+            # libzmq gives such a connection up for good, so another socket has to try.
+            self._later(self._reconnect)
 
     def _hello(self) -> None:
         if self._timer is not None:
@@ -116,7 +137,12 @@ class RelayLink:
             self.welcomed = False
             self._on_hello(self.name, hello.nonce)
             self.send(m.Hello(), hello.frames)
-        self._timer = self._loop.call_later(self._pause * (0.5 + self._jitter.random()), self._hello)
+        self._later(self._hello)
+
+    def _later(self, action: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._pause * (0.5 + self._jitter.random()), action)
         self._pause = min(self._pause * 2, _HELLO_AGAIN[1])
 
     def _lost(self) -> None:
@@ -138,8 +164,7 @@ class RelayLink:
         elif isinstance(message, m.Refused):
             self.welcomed = False
             if self._timer is None:
-                self._timer = self._loop.call_later(self._pause * (0.5 + self._jitter.random()), self._hello)
-                self._pause = min(self._pause * 2, _HELLO_AGAIN[1])
+                self._later(self._hello)
         elif isinstance(message, m.Ping):
             return
         self._on_message(self.name, message, frames[1:])
