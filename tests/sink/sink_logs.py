@@ -10,7 +10,7 @@ from meterfabric_protocol import batch, notice
 from meterfabric_protocol.checkpoint import parse
 from meterfabric_protocol.cosignature import cosign
 from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hashes
-from meterfabric_sink.destination.base import Held, LogUpdate, StoredBatch, StoredNotice
+from meterfabric_sink.destination.base import BatchKind, Held, LeafKind, LogUpdate, StoredBatch, StoredNotice
 from meterfabric_sink.evidence import Evidence
 
 SINK = "billing.prod/sink/main"
@@ -52,11 +52,11 @@ class Log:
 
     def add(self, leaves: Sequence[bytes], *, stub: bool = False) -> "Log":
         """Seal one batch of records, or of notices where the leaves are such; `stub` keeps only its roots."""
-        of = "notices" if notice.is_notice(leaves[0]) else "records"
+        of: LeafKind = "notices" if notice.is_notice(leaves[0]) else "records"
         payload = batch.join(leaves)
         header, after = batch.seal(self.origin, self.key, self.frontier, leaf_hashes(leaves), of, payload)
         line = cosign(parse(header.note).text, SINK, self.sink_key, TIME).decode()
-        kind = "stub" if stub else of
+        kind: BatchKind = "stub" if stub else of
         self._batches.append(
             StoredBatch(
                 self.origin,

@@ -51,8 +51,7 @@ def careful(record: bytes) -> Columns:
     except UNREADABLE:
         pass
     try:
-        # Numbers aren't wanted here and may be long enough to hurt.
-        event = json.loads(record, parse_int=str, parse_float=str)
+        event = json.loads(record, parse_int=_unread, parse_float=_unread)
     except UNREADABLE:
         return NOTHING
     if not isinstance(event, dict):
@@ -62,6 +61,10 @@ def careful(record: bytes) -> Columns:
     except UNREADABLE:
         data = NOTHING.data
     return Columns(**{name: _text(event.get(name)) for name in ATTRIBUTES}, data=data)
+
+
+def _unread(_: str) -> None:
+    """A number: not wanted here, and perhaps long enough to hurt."""
 
 
 def _text(value: object) -> str | None:

@@ -51,7 +51,11 @@ class Embedded:
 
     async def open(self) -> None:
         """Take the lock, open or create the database, drop what was never committed. See Destination.open."""
-        await self._run(self._connection)
+        try:
+            await self._run(self._connection)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Close the database and give the lock back; safe to call twice."""

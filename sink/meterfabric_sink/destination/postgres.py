@@ -98,6 +98,8 @@ class PostgresDestination:
         """See Destination.commit."""
         batches = [batch for update in updates for batch in update.batches if batch.kind == "records"]
         cautions = [Caution.NONE] * len(batches)
+        if not updates:
+            return
         async with self._connected() as connection:
             while True:
                 try:
