@@ -10,57 +10,43 @@ after the fsync and after the key's head was moved.
 """
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 from meterfabric_protocol import notice
 from meterfabric_protocol.limits import DEFAULT, Limits
 from meterfabric_protocol.merkle import leaf_hashes
-from meterfabric_protocol.notice import Closed, Notice
+from meterfabric_protocol.notice import Closed, Damaged, Notice
 from meterfabric_protocol.record import Split
 
 from .dedup import Admitted, Dedup
+from .gathering import Gathering, IntakeSettings, Submission
 from .ingest.intake import Conflict, Full, TooLarge, Unavailable
 from .producer_log import ProducerLog
 from .sealer import Sealed
-from .spool import SpoolFull
-from .spool.rows import StoredBatch
+from .spool import SpoolFull, StoredBatch
+from .spool.writer import Also
 
-OnSealed = Callable[[StoredBatch], None]
+__all__ = ["Intake", "IntakeSettings"]
 
-_BUSY_RETRY: Final = 1.0
+OnSealed: TypeAlias = Callable[[StoredBatch], None]
 
-
-@dataclass(frozen=True, slots=True)
-class IntakeSettings:
-    """When a batch closes, and how much may wait. Bytes are payload bytes, delays seconds."""
-
-    max_records: int = 4096
-    max_bytes: int = 1 << 20
-    max_delay: float = 0.002
-    """Longest wait for company when the disk is free and several senders are about."""
-    waiting_bytes: int = 32 << 20
-    """Records accepted and not yet durable; beyond it submissions are refused."""
-
-
-@dataclass(slots=True)
-class Submission:
-    """Records that stand or fall together, and who waits for them."""
-
-    records: Sequence[bytes]
-    keys: Sequence[str]
-    hashes: list[bytes]
-    bytes: int
-    answer: asyncio.Future[None]
+_LOG: Final = logging.getLogger(__name__)
+_RETRY: Final = 1.0
 
 
 @dataclass(slots=True)
 class _Notices:
+    """Leaves that make a batch of their own; the damage they tell of, and whether they end the log."""
+
     leaves: list[bytes]
+    damage: list[tuple[str, int, int]]
+    last: bool
     answer: asyncio.Future[StoredBatch]
-    last: bool = False
 
 
 @dataclass(slots=True)
@@ -98,19 +84,20 @@ class Intake:
         self._dedup = dedup
         self._settings = settings or IntakeSettings()
         self._limits = limits
-        self._gathering: deque[Submission] = deque()
-        self._gathered_records = 0
-        self._gathered_bytes = 0
+        self._gathering = Gathering(self._settings)
         self._notices: deque[_Notices] = deque()
         self._ready: _Flight | None = None
         self._flying: _Flight | None = None
-        self._waiting_bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        """What flies, or mends after a flight that failed."""
+        self._mending = False
         self._kicked = False
         self._lingering: asyncio.TimerHandle | None = None
-        self._last_company = 1
-        self._mending: asyncio.Task[None] | None = None
+        self._paused = 0
         self._stopped: str | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Event()
+        self.waiting_bytes = 0
+        """Bytes of records taken and not yet durable."""
 
     # -- what others call
 
@@ -124,70 +111,88 @@ class Intake:
             return
         size = sum(map(len, records)) + len(records)
         self._check(len(records), size)
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Hashed at once: it runs while the batch before is being fsynced.
-        self._gathering.append(Submission(records, split.keys, leaf_hashes(records), size, answer))
-        self._gathered_records += len(records)
-        self._gathered_bytes += size
-        self._waiting_bytes += size
+        self._gathering.add(Submission(records, split.keys, leaf_hashes(records), size, answer))
+        self.waiting_bytes += size
         self._kick_soon()
         await answer
 
     async def seal_notices(self, notices: Sequence[Notice]) -> StoredBatch:
         """Seal notices into a batch of their own in the active log; return it once it is durable.
 
-        Taken also when records are refused: a reserve of the quota is kept for them. Raises Unavailable, Full.
+        Taken also when records are refused: a reserve of the quota is kept for them. Raises Full (the disk doesn't take
+        them now), Unavailable (the log has ended).
         """
-        return await self._seal_notices([notice.encode(n) for n in notices])
+        return await self._seal_notices(notices)
+
+    async def fork(self, origin: str, common: int) -> None:
+        """Have a new log repeat `origin` past `common` (see ProducerLog.fork); what comes in meanwhile waits.
+
+        Returns once that is done, however long the disk takes.
+        """
+        self._paused += 1
+        try:
+            await self._until(lambda: self._flying is None and self._ready is None)
+            act: Callable[[], Awaitable[None]] = partial(self._log.fork, origin, common)
+            while True:
+                try:
+                    await act()
+                    break
+                except (SpoolFull, OSError):
+                    _LOG.exception("the log %s can't be forked yet", origin)
+                    await asyncio.sleep(_RETRY)
+                    # What was stored decides how to go on.
+                    act = self._log.open
+        finally:
+            self._paused -= 1
+            self._kick_soon()
 
     async def close(self) -> StoredBatch | None:
         """Take nothing more, finish what was taken and end the log with its `closed` notice.
 
         Returns the last batch, for the shipper to deliver before the process ends; None where the disk doesn't take it
-        (the next start then goes on with the same log). Nothing else may be sealed afterwards.
+        (the next start then goes on with the same log). Nothing can be sealed afterwards.
         """
-        if self._stopped is None:
-            self._stopped = "the sidecar is stopping"
-        await self._settle()
-        row = await self._spool.log(self._log.origin)
-        closing = Closed(log=row.origin, records=row.records)
+        self._stopped = "the sidecar is stopping"
+        await self._until(
+            lambda: self._mending or not (self._gathering or self._notices or self._ready or self._flying)
+        )
         try:
-            return await self._seal_notices([notice.encode(closing)], last=True)
-        except (Full, Unavailable):
+            row = await self._spool.log(self._log.origin)
+            return await self._seal_notices([Closed(log=row.origin, records=row.records)], last=True)
+        except Full:
             return None
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes of records taken and not yet durable."""
-        return self._waiting_bytes
+        finally:
+            self._stopped = "the log has ended"
 
     # -- gathering
 
     def _check(self, records: int, size: int) -> None:
         if self._stopped is not None:
-            raise Unavailable(_BUSY_RETRY, self._stopped)
+            raise Unavailable(_RETRY, self._stopped)
         if records > self._limits.batch_records:
             raise TooLarge("more records than one batch may hold", self._limits.batch_records, records)
         if size > self._limits.batch_bytes:
             raise TooLarge("more bytes than one batch may hold", self._limits.batch_bytes, size)
-        if self._spool.failed is not None:
-            raise Unavailable(_BUSY_RETRY, f"the spool's disk fails: {self._spool.failed}")
-        if self._waiting_bytes and self._waiting_bytes + size > self._settings.waiting_bytes:
-            raise Full(_BUSY_RETRY, "the disk is slower than what comes in")
-        if not self._spool.room_for(self._waiting_bytes + size):
-            raise Full(_BUSY_RETRY)
+        if self._mending or self._spool.failure is not None:
+            raise Full(_RETRY, f"the spool's disk takes nothing: {self._spool.failure}")
+        if self.waiting_bytes and self.waiting_bytes + size > self._settings.waiting_bytes:
+            raise Full(_RETRY, "more comes in than the disk takes")
+        if not self._spool.room_for(self.waiting_bytes + size):
+            raise Full(_RETRY)
 
-    async def _seal_notices(self, leaves: list[bytes], *, last: bool = False) -> StoredBatch:
-        waiting = _Notices(leaves, asyncio.get_running_loop().create_future(), last)
+    async def _seal_notices(self, notices: Iterable[Notice], *, last: bool = False) -> StoredBatch:
+        if self._stopped is not None and self._stopped == "the log has ended":
+            raise Unavailable(_RETRY, self._stopped)
+        if self._mending:
+            raise Full(_RETRY, f"the spool's disk takes nothing: {self._spool.failure}")
+        leaves = [notice.encode(each) for each in notices]
+        damage = [(each.log, *span) for each in notices if isinstance(each, Damaged) for span in each.ranges]
+        waiting = _Notices(leaves, damage, last, asyncio.get_running_loop().create_future())
         self._notices.append(waiting)
         self._kick_soon()
         return await waiting.answer
-
-    async def _settle(self) -> None:
-        while waiting := [s.answer for s in self._gathering] + [
-            s.answer for flight in (self._ready, self._flying) if flight for s in flight.submissions
-        ]:
-            await asyncio.wait(waiting)
 
     def _kick_soon(self) -> None:
         # Once per turn of the loop, so that all that came in this turn goes together.
@@ -195,39 +200,35 @@ class Intake:
             self._kicked = True
             asyncio.get_running_loop().call_soon(self._kick)
 
-    def _linger_over(self) -> None:
-        self._lingering = None
-        self._last_company = 1
-        self._kick()
-
     def _kick(self) -> None:
         self._kicked = False
-        if self._mending is not None:
+        if self._mending:
             return
-        if self._ready is None and self._closes():
+        if self._ready is None and not self._paused and self._closes():
             self._ready = self._prepare()
         if self._flying is None and self._ready is not None:
             self._flying, self._ready = self._ready, None
-            task = asyncio.get_running_loop().create_task(self._fly(self._flying))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._task = asyncio.get_running_loop().create_task(self._fly(self._flying))
             if self._gathering or self._notices:
                 self._kick_soon()
+        self._turn.set()
 
     def _closes(self) -> bool:
         """Whether the gathering batch should be sealed now."""
-        settings = self._settings
-        if not (self._gathering or self._notices):
-            return False
-        if self._gathered_records >= settings.max_records or self._gathered_bytes >= settings.max_bytes:
+        if self._gathering.full:
             return True
-        if self._flying is not None:
+        if self._flying is not None or not (self._gathering or self._notices):
             return False
-        if self._notices or len(self._gathering) >= self._last_company:
+        if self._notices or self._gathering.complete:
             return True
         if self._lingering is None:
-            self._lingering = asyncio.get_running_loop().call_later(settings.max_delay, self._linger_over)
+            self._lingering = asyncio.get_running_loop().call_later(self._settings.max_delay, self._alone)
         return False
+
+    def _alone(self) -> None:
+        self._lingering = None
+        self._gathering.company = 1
+        self._kick()
 
     # -- one batch
 
@@ -236,50 +237,40 @@ class Intake:
             self._lingering.cancel()
             self._lingering = None
         sealer, now = self._log.sealer, self._spool.clock.now()
-        # Notices that close a log come after all records, others before.
+        # Notices go first: somebody waits for them to let go of records. Only the last one lets all else pass.
         if self._notices and not (self._notices[0].last and self._gathering):
             waiting = self._notices.popleft()
-            sealed = sealer.seal("notices", waiting.leaves, leaf_hashes(waiting.leaves), now)
-            return _Flight(sealed, notices=waiting)
-        taken, size = self._take()
-        self._last_company = len(taken)
+            return _Flight(sealer.seal("notices", waiting.leaves, leaf_hashes(waiting.leaves), now), notices=waiting)
+        taken = self._gathering.take()
+        size = sum(submission.bytes for submission in taken)
         admitted = self._dedup.admit(taken, now)
         group = admitted.group
         if group is None:
             return _Flight(None, admitted, bytes=size)
-        return _Flight(
-            sealer.seal("records", group.records, group.hashes, now, group.seq, group.keys), admitted, bytes=size
-        )
-
-    def _take(self) -> tuple[list[Submission], int]:
-        settings, gathering = self._settings, self._gathering
-        taken = [gathering.popleft()]
-        records, size = len(taken[0].records), taken[0].bytes
-        while gathering:
-            following = gathering[0]
-            if records + len(following.records) > settings.max_records or size + following.bytes > settings.max_bytes:
-                break
-            taken.append(gathering.popleft())
-            records += len(following.records)
-            size += following.bytes
-        self._gathered_records -= records
-        self._gathered_bytes -= size
-        return taken, size
+        sealed = sealer.seal("records", group.records, group.hashes, now, group.seq, group.keys)
+        return _Flight(sealed, admitted, bytes=size)
 
     async def _fly(self, flight: _Flight) -> None:
         sealed = flight.sealed
         try:
             if sealed is not None:
-                last = flight.notices is not None and flight.notices.last
-                await self._spool.commit(sealed.row, lambda: self._log.write_head(sealed), last=last)
+                also = self._also(flight.notices) if flight.notices else None
+                await self._spool.commit(sealed.row, partial(self._log.write_head, sealed), also)
         except SpoolFull as full:
-            self._fail(flight, full)
-            return
-        self._land(flight)
+            await self._fail(flight, full)
+        except Exception as error:
+            # Not the disk's doing; all the same nobody may wait for ever, and memory may not run ahead of the spool.
+            _LOG.exception("a batch could not be stored")
+            await self._fail(flight, SpoolFull(str(error), _RETRY))
+        else:
+            self._land(flight)
+
+    def _also(self, notices: _Notices) -> Also | None:
+        return self._spool.closing(self._log.origin) if notices.last else self._spool.telling(notices.damage)
 
     def _land(self, flight: _Flight) -> None:
         self._flying = None
-        self._waiting_bytes -= flight.bytes
+        self.waiting_bytes -= flight.bytes
         if flight.admitted is not None:
             self._answer(flight.admitted)
         if flight.sealed is not None:
@@ -303,42 +294,39 @@ class Intake:
 
     # -- when the disk doesn't take it
 
-    def _fail(self, flight: _Flight, full: SpoolFull) -> None:
-        error = Full(full.retry_after, full.reason)
-        flights = [flight] if self._ready is None else [flight, self._ready]
+    async def _fail(self, flight: _Flight, full: SpoolFull) -> None:
+        """Refuse all that waits, then read back what the disk holds: a failed commit may have come through all the
+        same."""
+        _LOG.error("records are refused: %s", full.reason)
+        self._mending = True
+        flights = [each for each in (flight, self._ready) if each is not None]
         self._ready = None
-        for failed in flights:
-            self._waiting_bytes -= failed.bytes
-            self._refuse(failed.submissions, failed.notices, error)
-        self._waiting_bytes -= self._gathered_bytes
-        self._refuse(self._gathering, None, error)
-        for waiting in self._notices:
-            self._refuse((), waiting, error)
-        self._gathering.clear()
+        submissions = [s for each in flights for s in each.submissions] + self._gathering.clear()
+        notices = [each.notices for each in flights if each.notices] + list(self._notices)
         self._notices.clear()
-        self._gathered_records = self._gathered_bytes = 0
-        self._mending = asyncio.get_running_loop().create_task(self._mend())
-
-    def _refuse(
-        self, submissions: Sequence[Submission] | deque[Submission], notices: _Notices | None, why: Full
-    ) -> None:
-        for submission in submissions:
-            if not submission.answer.done():
-                submission.answer.set_exception(Full(why.retry_after, why.detail))
-        if notices is not None and not notices.answer.done():
-            notices.answer.set_exception(Full(why.retry_after, why.detail))
-
-    async def _mend(self) -> None:
-        """Read back what the disk holds, for a failed commit may have come through after all."""
+        self.waiting_bytes = 0
+        answers: list[asyncio.Future[None] | asyncio.Future[StoredBatch]] = [
+            *(submission.answer for submission in submissions),
+            *(each.answer for each in notices),
+        ]
+        for answer in answers:
+            if not answer.done():
+                answer.set_exception(Full(full.retry_after, full.reason))
+        self._turn.set()
         while True:
             try:
                 await self._spool.flush()
-                row = await self._spool.log(self._log.origin)
+                self._log.sealer.go_back((await self._spool.log(self._log.origin)).frontier)
                 await self._dedup.load()
                 break
-            except SpoolFull as full:
-                await asyncio.sleep(full.retry_after)
-        self._log.sealer.go_back(row.frontier)
+            except (SpoolFull, OSError) as error:
+                await asyncio.sleep(getattr(error, "retry_after", _RETRY))
+        _LOG.info("records are taken again")
+        self._mending = False
         self._flying = None
-        self._mending = None
         self._kick()
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            self._turn.clear()
+            await self._turn.wait()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from msgspec import UNSET
 
 from meterfabric_protocol.merkle import EMPTY_ROOT
-from meterfabric_protocol.notice import Continues, Opened
+from meterfabric_protocol.notice import Again, Continues, Opened
 
 from .keys import Head, Held
 from .spool.rows import LogRow
@@ -26,13 +26,17 @@ class GoOn:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A new key and a new log. With `previous` it continues that one, whose last leaf in the spool was `size` - 1."""
+    """A new key and a new log. With `previous` it continues that one from its leaf `size` on, repeating `again`.
+
+    `root` is the previous log's at `size`, `heard` the size that a peer may have heard of.
+    """
 
     previous: str | None
     size: int
     root: bytes
     heard: int | None
     reason: str
+    again: tuple[Again, ...] = ()
 
     def notice(self, origin: str) -> Opened | Continues:
         """Leaf 0 of the new log."""
@@ -40,7 +44,13 @@ class Begin:
             return Opened(log=origin)
         heard = UNSET if self.heard is None or self.heard <= self.size else self.heard
         return Continues(
-            log=origin, previous=self.previous, size=self.size, root=self.root, heard=heard, reason=self.reason
+            log=origin,
+            previous=self.previous,
+            size=self.size,
+            root=self.root,
+            heard=heard,
+            reason=self.reason,
+            again=self.again,
         )
 
 

@@ -4,21 +4,23 @@ Between these, `Intake` seals batches through the `Sealer` this hands out.
 """
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol import names, notice
-from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hash
+from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hash, leaf_hashes
 
+from .fork import fillers, named, plan, repeatable
 from .keys import Head, KeyFolder
 from .opening import Begin, GoOn, decide
 from .sealer import Sealed, Sealer
-from .spool import Spool
+from .spool import LogRow, Spool, StoredBatch
 from .spool.store import utc_now
-from .spool.writer import Sealing
+from .spool.writer import Also, Sealing
 
-MakeOrigin = Callable[[bytes], str]
+Kind: TypeAlias = Literal["records", "notices"]
+MakeOrigin: TypeAlias = Callable[[bytes], str]
 """A log's origin for a raw public key of 32 bytes."""
 
 _NOTHING: Final = CompactRange.empty()
@@ -41,6 +43,8 @@ class ProducerLog:
         self._compression: Literal["none", "zstd"] = compression
         self._sealer: Sealer | None = None
         self._key: Ed25519PrivateKey | None = None
+        self.on_sealed: Callable[[StoredBatch], None] = lambda batch: None
+        """Called with every batch that is sealed here, not by the intake."""
 
     @property
     def sealer(self) -> Sealer:
@@ -61,25 +65,99 @@ class ProducerLog:
         """The active log's origin."""
         return self.sealer.origin
 
-    async def open(self) -> Sealed | None:
-        """Go on with the log of before, or begin one; then the batch with its first notice. Raises SpoolFull, OSError.
-
-        May be called again where it raised.
-        """
+    async def open(self) -> None:
+        """Go on with the log of before, or begin one. Raises SpoolFull, OSError; may be called again then."""
         held, head = self._keys.load(), self._keys.head()
         logs = await self.spool.logs()
         known = head is not None and head.size and head.origin in {log.origin for log in logs}
         root = await self.spool.root_at(head.origin, head.size) if head is not None and known else None
-        match decide(held, head, logs, root):
-            case GoOn(log, held):
-                self._adopt(held.key, Sealer(log.id, log.origin, held.key, log.frontier, utc_now, self._compression))
-                self._keys.write_head(Head(log.origin, log.size, log.frontier.root() if log.size else EMPTY_ROOT))
-                return None
-            case Begin() as begin:
-                return await self.begin(begin)
+        broken = {log.origin: log.broken_at for log in logs if log.broken_at is not None}
+        decision = decide(held, head, logs, root)
+        if isinstance(decision, GoOn):
+            log, key = decision.log, decision.held.key
+            self._adopt(key, Sealer(log.id, log.origin, key, log.frontier, utc_now, self._compression))
+            self._keys.write_head(Head(log.origin, log.size, log.frontier.root() if log.size else EMPTY_ROOT))
+        elif decision.previous not in broken:
+            await self.begin(decision)
+        await self.repeat()
 
-    async def begin(self, begin: Begin) -> Sealed:
-        """Throw the key away and begin a new log, durably. Raises SpoolFull, OSError."""
+    async def repeat(self) -> None:
+        """Carry on where a log is broken: see `fork`. Raises SpoolFull, OSError; may be called again then."""
+        for log in await self.spool.logs():
+            if log.broken_at is not None:
+                if log.superseded_at is None:
+                    await self._fork(log, log.broken_at)
+                await self._repeat(log.origin)
+
+    async def fork(self, origin: str, common: int) -> None:
+        """End the log `origin` at the boundary `common`, and repeat what lies past it in a new log that continues it.
+
+        For a log that a sink knows otherwise past `common`; where batches were lost with a damaged database, salvage
+        asks for the same. The log that grows now is closed first where it is another one. Raises SpoolFull, OSError;
+        once it is marked in the spool, `repeat` or the next `open` finishes it.
+        """
+        row = await self.spool.log(origin)
+        if row.superseded_at is None:
+            await self.spool.mark(self.spool.moving_on(origin, common))
+        await self.repeat()
+
+    async def close(self) -> Sealed:
+        """End the active log with its `closed` notice. Raises SpoolFull, OSError."""
+        row = await self.spool.log(self.origin)
+        self.sealer.go_back(row.frontier)
+        leaf = notice.encode(notice.Closed(log=row.origin, records=row.records))
+        return await self._commit("notices", [leaf], self.spool.closing(row.origin))
+
+    async def _fork(self, row: LogRow, common: int) -> None:
+        again = await plan(self.spool, row, common)
+        growing = {log.origin for log in await self.spool.logs() if log.state == "active"}
+        if self._sealer is not None and self._sealer.origin in growing - {row.origin}:
+            await self.close()
+        root = await self.spool.root_at(row.origin, common) if common else EMPTY_ROOT
+        if root is None:
+            raise ValueError(f"{common} is no boundary of the log {row.origin}")
+        await self.begin(Begin(row.origin, common, root, row.size, "forked", again), (row.origin, common))
+
+    async def _repeat(self, origin: str) -> None:
+        """Append to the active log what is left to repeat of `origin`, those batches first that its notice named."""
+        row = await self.spool.log(origin)
+        names = await named(self.spool, self.origin, origin)
+        last = max(names, default=-1)
+        first = row.broken_at
+        while first is not None and (found := await self.spool.batches(origin, first, 1)):
+            batch = found[0]
+            leaves = None
+            if batch.first in names:
+                leaves = await self.spool.leaves(origin, batch.first) or fillers(origin, batch)
+            elif batch.first > last:
+                leaves = await repeatable(self.spool, row, batch)
+            first = batch.size if batch.size < row.size else None
+            moved = self.spool.moving_on(origin, first)
+            if leaves is None:
+                await self.spool.mark(moved)
+            else:
+                kind: Kind = "notices" if notice.is_notice(leaves[0]) else "records"
+                await self._commit(kind, leaves, moved)
+        if first is not None:
+            await self.spool.mark(self.spool.moving_on(origin, None))
+
+    async def _commit(self, kind: Kind, leaves: list[bytes], also: Also) -> Sealed:
+        sealer = self.sealer
+        before = sealer.frontier
+        sealed = sealer.seal(kind, leaves, leaf_hashes(leaves), self.spool.clock.now())
+        try:
+            await self.spool.commit(sealed.row, lambda: self.write_head(sealed), also)
+        except BaseException:
+            sealer.go_back(before)
+            raise
+        self.on_sealed(sealed.batch)
+        return sealed
+
+    async def begin(self, begin: Begin, superseded: tuple[str, int] | None = None) -> Sealed:
+        """Throw the key away and begin a new log, durably; `superseded` is what it repeats, and past which leaf.
+
+        Raises SpoolFull, OSError.
+        """
         # Nothing is kept of the new key until its log is in the spool, so that a crash in between leaves the old key's
         # rules in force: an unused key has no head to be behind.
         key = self._keys.make()
@@ -95,10 +173,11 @@ class ProducerLog:
 
         now = self.spool.clock.now()
         self._keys.write_head(Head(origin, 0, EMPTY_ROOT))
-        await self.spool.open_log(origin, public_key, EMPTY_ROOT, first)
+        await self.spool.open_log(origin, public_key, EMPTY_ROOT, first, superseded)
         sealer, opening = sealed[-1]
         self._adopt(key, sealer)
         self.write_head(opening)
+        self.on_sealed(opening.batch)
         return opening
 
     def _adopt(self, key: Ed25519PrivateKey, sealer: Sealer) -> None:

@@ -99,7 +99,7 @@ class Sealer:
             leaf_hashes=b"".join(hashes) if keys is not None else None,
         )
         batch = StoredBatch(
-            self.origin, before.size, after.size, kind, batches.encode_header(header), body, records, now
+            self.origin, before.size, after.size, kind, batches.encode_header(header), body, header.note, records, now
         )
         self.frontier = after
         return Sealed(row, batch, after, root)

@@ -1,12 +1,12 @@
 """The spool: the sidecar's durable store of batches, on SQLite."""
 
+from .files import SpoolFull
 from .lock import SpoolLocked
-from .rows import CursorRow, LogRow, Pending, Pressure, StoredBatch
+from .rows import LogRow, Pending, Pressure, StoredBatch, Untold
 from .settings import SpoolSettings
-from .store import Spool, SpoolFull
+from .store import Spool
 
 __all__ = [
-    "CursorRow",
     "LogRow",
     "Pending",
     "Pressure",
@@ -15,4 +15,5 @@ __all__ = [
     "SpoolLocked",
     "SpoolSettings",
     "StoredBatch",
+    "Untold",
 ]

@@ -1,9 +1,7 @@
 """From rows to batches that may travel: nothing leaves the spool whose bytes don't add up to its stored roots."""
 
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
 
 import zstandard
 
@@ -16,29 +14,21 @@ from meterfabric_protocol.merkle import CompactRange, leaf_hashes
 from . import reader
 from .reader import BatchRow, Payload
 from .rows import LogRow, StoredBatch
-
-Keep: TypeAlias = Callable[[str, bytes], None]
-
-_DAMAGE: Final = {
-    "missing": "the payload is gone though nothing dropped it",
-    "unreadable": "the database's pages that held the payload can't be read",
-    "hash": "the payload's leaves don't add up to the batch's subtree roots",
-}
+from .schema import is_corrupt
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A batch whose payload can't be used. `cause` is the notice's word, `body` what there is of the payload."""
+    """A batch whose payload can't be used, found just now. `body` is what there is of the payload.
+
+    `cause` is the notice's word. "missing": gone, though nothing dropped it; "unreadable": the database's pages that
+    held it can't be read; "hash": its leaves don't add up to the batch's subtree roots.
+    """
 
     first: int
     size: int
     cause: str
     body: bytes | None
-
-    @property
-    def detail(self) -> str:
-        """The cause for a person."""
-        return _DAMAGE[self.cause]
 
 
 def decompress(body: bytes, length: int) -> bytes:
@@ -51,29 +41,30 @@ def decompress(body: bytes, length: int) -> bytes:
 
 def fetch(
     db: sqlite3.Connection, log: LogRow, first: int, max_bytes: int, max_batches: int, limits: Limits
-) -> tuple[list[StoredBatch], list[Damage]]:
+) -> tuple[list[StoredBatch], Damage | None]:
     """The batches from leaf `first` on, up to `max_batches` and (past the first) `max_bytes` of payload.
 
-    Also what was found damaged on the way; those batches are in the list as stubs.
+    The list ends before a batch that is found damaged, or whose damage no notice tells of yet.
     """
     found: list[StoredBatch] = []
-    damages: list[Damage] = []
     left = max_bytes
     for row in reader.batches_from(db, log.id, first, max_batches):
-        if found and row.bytes > left:
+        if (found and row.bytes > left) or (row.damaged is not None and not row.told):
             break
         left -= row.bytes
         loaded = _load(db, log, row, limits)
         if isinstance(loaded, Damage):
-            damages.append(loaded)
-            loaded = _stored(log, row._replace(damaged=loaded.cause), None)
+            return found, loaded
         found.append(loaded)
-    return found, damages
+    return found, None
 
 
-def leaves(db: sqlite3.Connection, log: LogRow, row: BatchRow, limits: Limits) -> list[bytes] | None:
-    """The leaves of one batch, verified; None where they are gone."""
-    loaded = _load(db, log, row, limits)
+def leaves(db: sqlite3.Connection, log: LogRow, first: int, limits: Limits) -> list[bytes] | None:
+    """The leaves of the batch that begins at `first`, verified; None where they are gone."""
+    rows = reader.batches_from(db, log.id, first, 1)
+    if not rows or rows[0].first != first:
+        return None
+    loaded = _load(db, log, rows[0], limits)
     if isinstance(loaded, Damage) or loaded.payload is None:
         return None
     header = batches.decode_header(loaded.header, limits)
@@ -118,6 +109,7 @@ def _stored(log: LogRow, row: BatchRow, payload: Payload | None) -> StoredBatch:
         kind,  # type: ignore[arg-type]
         encode_header(_header(log.origin, row, payload)),
         payload.body if payload else None,
+        row.note,
         row.records,
         row.sealed_at,
         row.damaged,
@@ -139,9 +131,3 @@ def _header(origin: str, row: BatchRow, payload: Payload | None) -> BatchHeader:
         row.note,
         row.roots,
     )
-
-
-def is_corrupt(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file is damaged, rather than full or locked."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -5,18 +5,23 @@ and touches a few pages, however large the backlog.
 """
 
 import sqlite3
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from meterfabric_protocol.checkpoint import parse
+from meterfabric_protocol.delivery.credential import bare
+from meterfabric_protocol.delivery.effects import CursorRow, LogFacts
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.merkle import CompactRange
 
-from .rows import CursorRow, LogRow, Pending, RecentRow
+from .rows import LogRow, Pending, RecentRow, Untold
 from .schema import LOG_SPAN, row_id
 
 _LOG: Final = (
-    "SELECT id, origin, public_key, state, size, frontier, batches, records, bytes, dropped_to, chain, opened_at,"
-    " superseded_at FROM logs"
+    "SELECT id, origin, public_key, state, size, frontier, batches, records, bytes, dropped_to,"
+    " CAST(chain AS BLOB), opened_at, ended_at, superseded_at, broken_at FROM logs"
 )
 
 
@@ -43,11 +48,12 @@ class BatchRow(NamedTuple):
     bytes_before: int
     sealed_at: float
     damaged: str | None
+    told: int
 
 
 _BATCH: Final = (
     "SELECT log, first, size, kind, CAST(note AS BLOB), roots, records, records_before, bytes, bytes_before, sealed_at,"
-    " damaged FROM batches"
+    " damaged, told FROM batches"
 )
 
 
@@ -81,9 +87,11 @@ def _log(
     records: int,
     stored: int,
     dropped_to: int,
-    chain: str | None,
+    chain: bytes | None,
     opened_at: float,
-    superseded_at: float | None,
+    ended_at: float | None,
+    superseded_at: int | None,
+    broken_at: int | None,
 ) -> LogRow:
     if state not in ("active", "closed", "dead"):
         raise Malformed("spool", f"the log {origin} has the state {state!r}")
@@ -100,7 +108,9 @@ def _log(
         dropped_to,
         chain,
         opened_at,
+        ended_at,
         superseded_at,
+        broken_at,
     )
 
 
@@ -141,42 +151,87 @@ def root_at(db: sqlite3.Connection, log_id: int, size: int) -> bytes | None:
         return None
 
 
-def pending(db: sqlite3.Connection, log_row: LogRow, position: int, now: float) -> Pending:
+def pending(db: sqlite3.Connection, log_id: int, position: int, now: float) -> Pending:
     """What lies between a position (a batch boundary) and the end of a log."""
-    rows = batches_from(db, log_row.id, position, 1)
+    rows = batches_from(db, log_id, position, 1)
     if not rows:
         return Pending(0, 0, 0.0)
-    first = rows[0]
-    return Pending(
-        log_row.records - first.records_before,
-        log_row.bytes - first.bytes_before,
-        max(0.0, now - first.sealed_at),
-    )
+    first, end = rows[0], log(db, log_id)
+    return Pending(end.records - first.records_before, end.stored - first.bytes_before, max(0.0, now - first.sealed_at))
 
 
-def boundary_at_age(db: sqlite3.Connection, log_id: int, first: int, size: int, sealed_before: float) -> int:
-    """The largest batch boundary in [first, size] whose batches from `first` on were sealed at or before that reading.
+def boundary_at(db: sqlite3.Connection, log_id: int, first: int, sealed_by: float) -> int:
+    """The largest boundary whose batches from `first` on were all sealed at or before that reading of the clock."""
+    # Ages fall along a log, for its clock only goes forward.
+    return _bisect(db, log_id, first, lambda row: row.sealed_at <= sealed_by)
 
-    Bisects over leaves, for ages fall along a log: about log2(size - first) lookups.
+
+def boundary_after(db: sqlite3.Connection, log_id: int, first: int, stored: int) -> int:
+    """The smallest boundary with at least `stored` payload bytes between `first` and it, or the log's end."""
+    rows = batches_from(db, log_id, first, 1)
+    if not rows or stored <= 0:
+        return first
+    start = rows[0].bytes_before
+    return _bisect(db, log_id, first, lambda row: row.bytes_before < start + stored)
+
+
+def _bisect(db: sqlite3.Connection, log_id: int, first: int, holds: Callable[[BatchRow], bool]) -> int:
+    """The end of the batches from `first` on for which `holds`, which none does after the first that doesn't.
+
+    About log2 of the leaves between `first` and the log's end lookups.
     """
-    low, high = first, size
+    low, high = first, log(db, log_id).size
     while low < high:
-        middle = (low + high) // 2
-        row = batch_over(db, log_id, middle)
-        if row is not None and row.sealed_at <= sealed_before:
+        row = batch_over(db, log_id, (low + high) // 2)
+        if row is None:
+            return low
+        if holds(row):
             low = row.size
         else:
-            high = max(low, row.first) if row is not None else middle
+            high = max(low, row.first)
     return low
 
 
-def cursors(db: sqlite3.Connection) -> list[CursorRow]:
-    """All cursors of all logs: as many as sinks times logs."""
+def facts(db: sqlite3.Connection) -> list[LogFacts]:
+    """All logs with their cursors and newest checkpoints, oldest first."""
+    found = []
+    for row in logs(db):
+        newest = batch_over(db, row.id, row.size - 1)
+        key = Ed25519PublicKey.from_public_bytes(row.public_key)
+        cursors = {
+            sink: CursorRow(acked, root, receipt, excused_from, excused_to)
+            for sink, acked, root, receipt, excused_from, excused_to in db.execute(
+                "SELECT sink, acked, root, receipt, excused_from, excused_to FROM cursors WHERE log = ?", (row.id,)
+            )
+        }
+        found.append(
+            LogFacts(
+                row.origin,
+                row.size,
+                row.state == "active",
+                row.chain or bare(key),
+                newest.note if newest else b"",
+                row.dropped_to,
+                row.superseded_at,
+                cursors,
+            )
+        )
+    return found
+
+
+def untold(db: sqlite3.Connection) -> list[Untold]:
+    """Damaged batches that no notice tells of, oldest first."""
     rows = db.execute(
-        "SELECT origin, sink, acked, receipt, excused_from, excused_to, joined, gone FROM cursors"
-        " JOIN logs ON logs.id = cursors.log ORDER BY log, sink"
+        "SELECT origin, first, batches.size, damaged FROM batches INDEXED BY untold JOIN logs ON logs.id = log"
+        " WHERE damaged IS NOT NULL AND told = 0 ORDER BY batches.id"
     )
-    return [CursorRow(o, s, a, r, f, t, j, bool(gone)) for o, s, a, r, f, t, j, gone in rows]
+    return [Untold(*row) for row in rows]
+
+
+def meta(db: sqlite3.Connection, key: str) -> str | None:
+    """A small value kept under a name."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(row[0]) if row else None
 
 
 def recent(db: sqlite3.Connection, seq: int) -> RecentRow | None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from meterfabric_protocol.checkpoint import parse
+from meterfabric_protocol.delivery.effects import Parcel
 from meterfabric_protocol.merkle import CompactRange
 
 LogState: TypeAlias = Literal["active", "closed", "dead"]
@@ -11,7 +13,11 @@ LogState: TypeAlias = Literal["active", "closed", "dead"]
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One log. Sizes are leaves, `bytes` payload bytes ever stored, times seconds of the spool clock."""
+    """One log. Sizes are leaves, `stored` payload bytes ever stored, times seconds of the spool clock.
+
+    `chain` is its certificate chain (PEM), None until it is enrolled; past leaf `superseded_at` another log repeats it;
+    past leaf `broken_at` one has yet to, since batches were lost there with a damaged database.
+    """
 
     id: int
     origin: str
@@ -20,11 +26,13 @@ class LogRow:
     frontier: CompactRange
     batches: int
     records: int
-    bytes: int
+    stored: int
     dropped_to: int
-    chain: str | None
+    chain: bytes | None
     opened_at: float
-    superseded_at: float | None
+    ended_at: float | None
+    superseded_at: int | None
+    broken_at: int | None
 
     @property
     def size(self) -> int:
@@ -37,8 +45,9 @@ class StoredBatch:
     """One batch, ready to travel.
 
     `header` is the encoded batch header: of kind "stub" where the payload is gone, else as sealed. `payload` is the
-    body as it travels (compressed where the header says so), None for a stub. `sealed_at` is the spool clock's reading.
-    `damaged` says why a payload that should be here is in quarantine.
+    body as it travels (compressed where the header says so), None for a stub. `note` is the signed checkpoint at
+    `size`. `sealed_at` is the spool clock's reading. `damaged` says why a payload is gone that nobody dropped; a
+    durable notice says so too.
     """
 
     origin: str
@@ -47,27 +56,26 @@ class StoredBatch:
     kind: Literal["records", "notices"]
     header: bytes
     payload: bytes | None
+    note: bytes
     records: int
     sealed_at: float
     damaged: str | None = None
 
+    @property
+    def parcel(self) -> Parcel:
+        """The same as the delivery core takes it."""
+        root = parse(self.note).checkpoint.root
+        return Parcel(self.first, self.size, self.header, self.payload, self.note, root, self.damaged is not None)
+
 
 @dataclass(frozen=True, slots=True)
-class CursorRow:
-    """How far one sink is with one log.
-
-    `receipt` is the sink's cosignature line on the checkpoint at `acked`; leaves in [excused_from, excused_to) may
-    travel to it as stubs; `joined` is the log's size when the sink joined, where it joined later; `gone` means it left.
-    """
+class Untold:
+    """A damaged batch that no notice tells of yet; `cause` is the notice's word."""
 
     origin: str
-    sink: str
-    acked: int = 0
-    receipt: str | None = None
-    excused_from: int | None = None
-    excused_to: int | None = None
-    joined: int | None = None
-    gone: bool = False
+    first: int
+    size: int
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +89,15 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """How full the spool is, in bytes: `used` of `quota`, of which `reserve` is kept for notices and receipts."""
+    """How full the spool is, in bytes: `used` of `quota`, of which `reserve` is kept for notices and receipts.
+
+    `missing` is how many bytes should be freed so that there is comfortable room for records.
+    """
 
     used: int
     quota: int
     reserve: int
+    missing: int
 
     @property
     def full(self) -> bool:

@@ -1,39 +1,185 @@
-"""Opening a database that may be damaged: a sidecar never refuses to start."""
+"""Opening a database that may be damaged: a sidecar never refuses to start.
+
+What can be read is copied row by row into a new database; the old one goes to the quarantine, where it fits. Batches
+are found by their ids, around pages that can't be read; a payload that doesn't come along is found missing when it is
+fetched. A log that lost rows of `batches` can't be delivered past the first of them, and is marked: `broken_at`.
+"""
 
 import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Final
 
 from meterfabric_protocol.errors import Malformed
-from meterfabric_protocol.limits import Limits
 
 from . import reader, schema
-from .load import is_corrupt
 from .quarantine import Quarantine
+from .schema import LOG_SPAN, is_corrupt
 from .settings import SpoolSettings
 
+FOLDER: Final = "salvage"
+"""Where the damaged database lies while it is read; a crash in between begins anew from it."""
+_PARTS: Final = ("", "-wal", "-shm")
+_COMMIT_BYTES: Final = 8 << 20
 
-def open_whole(path: Path, settings: SpoolSettings, quarantine: Quarantine, limits: Limits) -> sqlite3.Connection:
-    """Open the spool's database to write; what can't be read goes to the quarantine first.
+
+def open_whole(path: Path, settings: SpoolSettings, quarantine: Quarantine) -> sqlite3.Connection:
+    """Open the spool's database to write, salvaged first where it is damaged.
 
     Raises sqlite3.Error and OSError where the disk, not the file, is at fault.
     """
+    folder = path.parent / FOLDER
+    if not folder.exists():
+        try:
+            return _open(path, settings)
+        except (sqlite3.DatabaseError, Malformed) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not is_corrupt(error):
+                raise
+    old = folder / path.name
+    if not old.exists():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # The database last: until it is there, another start would begin with the move again.
+        for part in reversed(_PARTS):
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + part).rename(old.with_name(old.name + part))
+    for part in _PARTS:
+        path.with_name(path.name + part).unlink(missing_ok=True)
+    new = _open(path, settings)
     try:
-        return _open(path, settings)
-    except (sqlite3.DatabaseError, Malformed) as error:
-        if isinstance(error, sqlite3.DatabaseError) and not is_corrupt(error):
-            raise
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            quarantine.adopt(part)
-    return _open(path, settings)
+        _copy(old, new)
+        _mark_broken(new)
+    except BaseException:
+        new.close()
+        raise
+    for part in _PARTS:
+        with suppress(FileNotFoundError):
+            quarantine.adopt(old.with_name(old.name + part))
+    folder.rmdir()
+    return new
 
 
 def _open(path: Path, settings: SpoolSettings) -> sqlite3.Connection:
     db = schema.open_writer(path, settings.wal, settings.quota - settings.wal)
     try:
-        reader.logs(db)
+        # What every start reads must be readable; the rest is found out when it is fetched.
+        for log in reader.logs(db):
+            reader.batch_over(db, log.id, log.size - 1)
+        reader.untold(db)
+        db.execute("SELECT count(*) FROM cursors").fetchone()
+        db.execute("SELECT max(seq) FROM recent").fetchone()
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _copy(old: Path, new: sqlite3.Connection) -> None:
+    source = sqlite3.connect(old, isolation_level=None)
+    try:
+        # Without this a file shorter than its header says is refused whole.
+        with suppress(sqlite3.DatabaseError):
+            source.execute("PRAGMA writable_schema = ON")
+        for table in ("meta", "logs", "cursors"):
+            _copy_small(source, new, table)
+        for (log,) in new.execute("SELECT id FROM logs").fetchall():
+            _copy_batches(source, new, log)
+        _copy_rows(new, "recent", _walk(source, "recent", "seq", 0, 1 << 62))
+    finally:
+        source.close()
+
+
+def _copy_small(source: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
+    rows = []
+    with suppress(sqlite3.DatabaseError):
+        # Row by row: those before a page that can't be read are kept.
+        for row in source.execute(f"SELECT * FROM {table}"):  # noqa: S608 (our own tables' names)
+            rows.append(row)
+    for row in rows:
+        with suppress(sqlite3.DatabaseError):
+            _insert(new, table, row)
+
+
+def _copy_batches(source: sqlite3.Connection, new: sqlite3.Connection, log: int) -> None:
+    copied = 0
+    new.execute("BEGIN")
+    for batch in _walk(source, "batches", "id", log * LOG_SPAN, (log + 1) * LOG_SPAN):
+        with suppress(sqlite3.IntegrityError):
+            _insert(new, "batches", batch)
+        for payload in _walk(source, "payloads", "id", batch[0], batch[0] + 1):
+            _insert(new, "payloads", payload)
+            copied += len(payload[-1])
+        if copied >= _COMMIT_BYTES:
+            copied = 0
+            new.execute("COMMIT")
+            new.execute("BEGIN")
+    new.execute("COMMIT")
+
+
+def _copy_rows(new: sqlite3.Connection, table: str, rows: Iterator[Sequence[Any]]) -> None:
+    new.execute("BEGIN")
+    for row in rows:
+        with suppress(sqlite3.IntegrityError):
+            _insert(new, table, row)
+    new.execute("COMMIT")
+
+
+def _insert(new: sqlite3.Connection, table: str, row: Sequence[Any]) -> None:
+    marks = ", ".join("?" * len(row))
+    new.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)  # noqa: S608 (our own tables' names)
+
+
+def _walk(source: sqlite3.Connection, table: str, key: str, low: int, end: int) -> Iterator[Sequence[Any]]:
+    """The rows with low ≤ key < end that can be read, in order."""
+    statement = f"SELECT {key}, * FROM {table} WHERE {key} >= ? AND {key} < ? ORDER BY {key} LIMIT 1"  # noqa: S608
+
+    def probe(at: int) -> Sequence[Any] | None:
+        """The first row from `at` on; None where it can't be read."""
+        try:
+            row: Sequence[Any] | None = source.execute(statement, (at, end)).fetchone()
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
+            return None
+        return row or (end,)
+
+    while low < end:
+        row = probe(low)
+        if row is None:
+            low = _past_the_bad(probe, low, end)
+            continue
+        if len(row) > 1:
+            yield row[1:]
+        low = row[0] + 1
+
+
+def _past_the_bad(probe: Any, low: int, end: int) -> int:
+    """A key after `low`, which can't be read, from which on there is a readable row, or `end`.
+
+    By steps that double, then bisected: a bad page holds neighbours.
+    """
+    step = 1
+    while low + step < end and probe(low + step) is None:
+        step *= 2
+    bad, good = low + step // 2, min(low + step, end)
+    while good - bad > 1:
+        middle = (bad + good) // 2
+        if probe(middle) is None:
+            bad = middle
+        else:
+            good = middle
+    return good
+
+
+def _mark_broken(new: sqlite3.Connection) -> None:
+    for log in reader.logs(new):
+        at = 0
+        rows = new.execute("SELECT first, size FROM batches WHERE id >= ? AND id < ? ORDER BY id", _span(log.id))
+        for first, size in rows:
+            if first != at:
+                break
+            at = size
+        if at < log.size:
+            new.execute("UPDATE logs SET broken_at = ? WHERE id = ?", (at, log.id))
+
+
+def _span(log: int) -> tuple[int, int]:
+    return log * LOG_SPAN, (log + 1) * LOG_SPAN

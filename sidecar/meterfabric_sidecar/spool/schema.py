@@ -36,7 +36,9 @@ CREATE TABLE logs (
   chain TEXT,                         -- PEM, leaf first; NULL until enrolled
   opened_at REAL NOT NULL,            -- spool clock, seconds
   opened_utc TEXT NOT NULL,
-  superseded_at REAL
+  ended_at REAL,                      -- closed, or dead since
+  superseded_at INTEGER,              -- past this leaf another log repeats it
+  broken_at INTEGER                   -- past this leaf another log has yet to repeat what is left of it
 );
 -- What stays for the log's life: with it the batch can travel as a stub.
 CREATE TABLE batches (
@@ -53,8 +55,10 @@ CREATE TABLE batches (
   bytes_before INTEGER NOT NULL,
   sealed_at REAL NOT NULL,            -- spool clock, seconds
   sealed_utc TEXT NOT NULL,
-  damaged TEXT                        -- why the payload is in quarantine
+  damaged TEXT,                       -- why the payload was given up
+  told INTEGER NOT NULL DEFAULT 0     -- a notice about the damage is sealed
 );
+CREATE INDEX untold ON batches (id) WHERE damaged IS NOT NULL AND told = 0;
 CREATE TABLE payloads (
   id INTEGER PRIMARY KEY,             -- as in batches
   log INTEGER NOT NULL,
@@ -67,13 +71,12 @@ CREATE TABLE payloads (
 CREATE TABLE cursors (
   log INTEGER NOT NULL,
   sink TEXT NOT NULL,
-  acked INTEGER NOT NULL DEFAULT 0,   -- what the sink holds, a batch boundary
-  receipt TEXT,                       -- its cosignature on the checkpoint at acked
-  excused_from INTEGER,               -- leaves that a notice lets go as stubs
-  excused_to INTEGER,
-  joined INTEGER,                     -- the log's size when the sink joined
-  gone INTEGER NOT NULL DEFAULT 0,    -- the sink left
-  utc TEXT,
+  acked INTEGER NOT NULL,             -- the sink has, or passed over, the leaves before this boundary
+  root BLOB NOT NULL,                 -- the log's root there
+  receipt TEXT NOT NULL,              -- the newest cosignature line held
+  excused_from INTEGER NOT NULL,      -- leaves that a notice lets pass as stubs
+  excused_to INTEGER NOT NULL,
+  utc TEXT NOT NULL,
   PRIMARY KEY (log, sink)
 ) WITHOUT ROWID;
 -- The keys of the newest records, against doubles; outlives the payloads.
@@ -99,7 +102,7 @@ CREATE TRIGGER seal INSTEAD OF INSERT ON sealing BEGIN
     WHERE (SELECT size FROM logs WHERE id = NEW.log AND state = 'active') IS NOT NEW.first;
   INSERT INTO batches
     SELECT id * LOG_SPAN + NEW.first, id, NEW.first, NEW.size, NEW.kind, CAST(NEW.note AS TEXT), NEW.roots,
-      NEW.records, records, NEW.stored, bytes, NEW.sealed_at, NEW.sealed_utc, NULL
+      NEW.records, records, NEW.stored, bytes, NEW.sealed_at, NEW.sealed_utc, NULL, 0
     FROM logs WHERE id = NEW.log;
   INSERT INTO payloads VALUES (NEW.log * LOG_SPAN + NEW.first, NEW.log, NEW.first, NEW.kind, NEW.codec, NEW.length,
     CASE NEW.codec WHEN 'none' THEN CAST(NEW.body AS TEXT) ELSE NEW.body END);
@@ -121,12 +124,16 @@ _CREATE: Final = "".join(
     ]
 )
 
-TABLES: Final = ("meta", "logs", "batches", "payloads", "cursors", "recent")
-
 
 def row_id(log: int, first: int) -> int:
     """The id of the batch of `log` that begins at leaf `first`."""
     return log * LOG_SPAN + first
+
+
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is damaged, rather than full or locked."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def open_writer(path: Path, wal_bytes: int, max_bytes: int | None = None) -> sqlite3.Connection:

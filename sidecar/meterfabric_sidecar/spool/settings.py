@@ -14,6 +14,8 @@ class SpoolSettings:
     """Kept for notices, receipts and stubs when records are refused; 0: a sixteenth of the quota, at most 16 MiB."""
     wal: int = 0
     """Where the WAL is folded back and cut to; 0: a sixteenth of the quota, at most 16 MiB."""
+    ballast: int = 0
+    """Set aside so that a full disk can be emptied again; 0: as much as `wal`."""
     quarantine: int = 0
     """Most that is kept of damaged bytes; 0: an eighth of the quota."""
 
@@ -23,6 +25,7 @@ class SpoolSettings:
         for name, share, most in (
             ("reserve", 16, 16 * MIB),
             ("wal", 16, 16 * MIB),
+            ("ballast", 16, 16 * MIB),
             ("quarantine", 8, self.quota),
         ):
             if not getattr(self, name):

@@ -1,9 +1,9 @@
 """How many bytes the spool takes, kept current without counting anything.
 
-`used` is what can't be given to new records: pages in use, the WAL (at least what it is let grow to, for it will) and
-the quarantine. Pages that drops freed inside the file are room for new records, so dropping makes room at once; they
-are also still on the disk. What keeps the disk within the quota is that the file only ever grew while `used` did, and
-that free pages are given back (`excess`) when quarantine or WAL need the room.
+`used` is what can't be given to new records: pages in use, the WAL (at least what it is let grow to, for it will), the
+ballast and the quarantine. Pages that drops freed inside the file are room for new records, so dropping makes room at
+once; they are also still on the disk. What keeps the disk within the quota is that the file only ever grew while `used`
+did, and that free pages are given back (`excess`) when quarantine or WAL need the room.
 """
 
 from pathlib import Path
@@ -45,13 +45,14 @@ class Usage:
     def used(self) -> int:
         """Bytes that new records can't have."""
         held = (self._pages - self._free) * PAGE_BYTES + self._since
-        return held + max(self.wal, self._settings.wal) + self.quarantine
+        return held + max(self.wal, self._settings.wal) + self._settings.ballast + self.quarantine
 
     @property
     def excess(self) -> int:
         """Free pages to give back so that what is on the disk stays within the quota."""
-        on_disk = self._pages * PAGE_BYTES + max(self.wal, self._settings.wal) + self.quarantine
-        return max(0, min(self._free, -(-(on_disk - self._settings.quota) // PAGE_BYTES)))
+        settings = self._settings
+        on_disk = self._pages * PAGE_BYTES + max(self.wal, settings.wal) + settings.ballast + self.quarantine
+        return max(0, min(self._free, -(-(on_disk - settings.quota) // PAGE_BYTES)))
 
     @property
     def idle_excess(self) -> int:
@@ -65,4 +66,6 @@ class Usage:
 
     def pressure(self) -> Pressure:
         """The same for the delivery core."""
-        return Pressure(self.used, self._settings.quota, self._settings.reserve)
+        settings = self._settings
+        comfortable = settings.quota - settings.reserve - settings.quota // 16
+        return Pressure(self.used, settings.quota, settings.reserve, max(0, self.used - comfortable))

@@ -5,13 +5,12 @@ database as it was where it can't be done.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from .rows import CursorRow
-from .schema import LOG_SPAN, row_id
+from .schema import LOG_SPAN, is_corrupt, row_id
+from .waiting import Upkeep
 
 STEP_BATCHES: Final = 64
 STEP_BYTES: Final = 32 << 20
@@ -44,20 +43,6 @@ class Sealing(NamedTuple):
 _SEAL: Final = "INSERT INTO sealing VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-@dataclass
-class Upkeep:
-    """Changes that may wait for the next transaction: losing them in a crash only repeats work."""
-
-    cursors: dict[tuple[int, str], CursorRow] = field(default_factory=dict)
-    drops: dict[int, int] = field(default_factory=dict)
-    """Log → drop the payloads of its records before this leaf."""
-    recent_before: int = 0
-    """Rows of `recent` with a smaller seq are past the window."""
-
-    def __bool__(self) -> bool:
-        return bool(self.cursors or self.drops)
-
-
 @contextmanager
 def _transaction(db: sqlite3.Connection) -> Any:
     db.execute("BEGIN IMMEDIATE")
@@ -71,25 +56,43 @@ def _transaction(db: sqlite3.Connection) -> Any:
         raise
 
 
-def seal(db: sqlite3.Connection, batch: Sealing, work: Upkeep | None = None) -> dict[int, int]:
-    """Store a sealed batch, durably, and what upkeep waits in the same fsync. The log must end where the batch begins.
+Also: TypeAlias = Callable[[sqlite3.Connection], None]
+"""What else belongs into a batch's transaction: `close_log`, `tell` or `move_on`, bound to their values."""
 
-    Returns what is left of the drops in `work`.
+
+def seal(db: sqlite3.Connection, batch: Sealing, work: Upkeep, also: Also | None = None) -> Upkeep:
+    """Store a sealed batch, durably, and what waits in the same fsync; its log must end where it begins.
+
+    Returns what is left of `work`.
     """
-    if not work:
+    if not work and also is None:
         db.execute(_SEAL, batch)
-        return {}
+        return work
     with _transaction(db):
         left = _upkeep(db, work, batch.sealed_utc)
         db.execute(_SEAL, batch)
+        if also is not None:
+            also(db)
     return left
 
 
-def seal_last(db: sqlite3.Connection, batch: Sealing) -> None:
-    """Store the batch that holds a log's `closed` notice, and close the log with it."""
-    with _transaction(db):
-        db.execute(_SEAL, batch)
-        db.execute("UPDATE logs SET state = 'closed', superseded_at = ? WHERE id = ?", (batch.sealed_at, batch.log))
+def close_log(db: sqlite3.Connection, log: int, now: float) -> None:
+    """The log has its `closed` notice."""
+    db.execute("UPDATE logs SET state = 'closed', ended_at = ? WHERE id = ?", (now, log))
+
+
+def tell(db: sqlite3.Connection, damage: Sequence[tuple[int, int, int]]) -> None:
+    """A notice tells of damage in these leaves: (log, first, size) each."""
+    for log, first, size in damage:
+        db.execute(
+            "UPDATE batches SET told = 1 WHERE damaged IS NOT NULL AND id >= ? AND id < ?",
+            (row_id(log, first), row_id(log, size)),
+        )
+
+
+def move_on(db: sqlite3.Connection, log: int, boundary: int | None) -> None:
+    """Another log has repeated this one up to `boundary`; None: all of it."""
+    db.execute("UPDATE logs SET broken_at = ? WHERE id = ?", (boundary, log))
 
 
 def open_log(
@@ -100,13 +103,14 @@ def open_log(
     now: float,
     utc: str,
     first: Callable[[int], Sealing],
+    superseded: tuple[int, int] | None,
 ) -> int:
     """Add an active log with its first batch (`first` gets the log's id); logs that were active are dead from now on.
 
-    Returns the log's id.
+    `superseded` is the log that it repeats, and past which leaf. Returns the new log's id.
     """
     with _transaction(db):
-        db.execute("UPDATE logs SET state = 'dead', superseded_at = ? WHERE state = 'active'", (now,))
+        db.execute("UPDATE logs SET state = 'dead', ended_at = ? WHERE state = 'active'", (now,))
         row = db.execute(
             "INSERT INTO logs (origin, public_key, state, size, root, frontier, batches, records, bytes, dropped_to,"
             " opened_at, opened_utc) VALUES (?, ?, 'active', 0, ?, x'', 0, 0, 0, 0, ?, ?) RETURNING id",
@@ -114,90 +118,95 @@ def open_log(
         ).fetchone()
         log = int(row[0])
         db.execute(_SEAL, first(log))
+        if superseded is not None:
+            past, leaf = superseded
+            db.execute("UPDATE logs SET superseded_at = ?, broken_at = ? WHERE id = ?", (leaf, leaf, past))
     return log
 
 
-def set_chain(db: sqlite3.Connection, log: int, chain: str) -> None:
+def set_chain(db: sqlite3.Connection, log: int, chain: bytes) -> None:
     """Keep a log's certificate chain (PEM, leaf first)."""
-    db.execute("UPDATE logs SET chain = ? WHERE id = ?", (chain, log))
+    db.execute("UPDATE logs SET chain = CAST(? AS TEXT) WHERE id = ?", (chain, log))
+
+
+def keep_meta(db: sqlite3.Connection, key: str, value: str) -> None:
+    """Keep a small value under a name."""
+    db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
 
 
 def damage(db: sqlite3.Connection, log: int, first: int, cause: str) -> None:
     """Flag a batch whose payload was found altered, and let go of the payload."""
     with _transaction(db):
-        db.execute("UPDATE batches SET damaged = ? WHERE id = ?", (cause, row_id(log, first)))
-    try:
-        db.execute("DELETE FROM payloads WHERE id = ?", (row_id(log, first),))
-    except sqlite3.DatabaseError:
-        # Its pages can't even be walked to free them; the flag is what counts.
-        return
+        db.execute("UPDATE batches SET damaged = ?, told = 0 WHERE id = ?", (cause, row_id(log, first)))
+        _drop_payloads(db, [row_id(log, first)])
 
 
-def upkeep(db: sqlite3.Connection, work: Upkeep, now: float, utc: str) -> dict[int, int]:
+def upkeep(db: sqlite3.Connection, work: Upkeep, now: float, utc: str) -> Upkeep:
     """Store cursors and the clock, and do a bounded step of the drops and of the window's end.
 
-    Returns what of the drops is left.
+    Returns what is left to do.
     """
     with _transaction(db):
         db.execute("UPDATE meta SET value = ? WHERE key = 'clock'", (now,))
         return _upkeep(db, work, utc)
 
 
-def _upkeep(db: sqlite3.Connection, work: Upkeep, utc: str) -> dict[int, int]:
-    db.executemany(
-        "INSERT INTO cursors (log, sink, acked, receipt, excused_from, excused_to, joined, gone, utc)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (log, sink) DO UPDATE SET acked = excluded.acked,"
-        " receipt = excluded.receipt, excused_from = excluded.excused_from, excused_to = excluded.excused_to,"
-        " joined = excluded.joined, gone = excluded.gone, utc = excluded.utc",
-        [
-            (log, sink, c.acked, c.receipt, c.excused_from, c.excused_to, c.joined, c.gone, utc)
-            for (log, sink), c in work.cursors.items()
-        ],
+def _upkeep(db: sqlite3.Connection, work: Upkeep, utc: str) -> Upkeep:
+    for (log, sink), row in work.cursors.items():
+        if row is None:
+            db.execute("DELETE FROM cursors WHERE log = ? AND sink = ?", (log, sink))
+        else:
+            db.execute(
+                "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (log, sink, row.acked, row.root, row.receipt, row.excused_from, row.excused_to, utc),
+            )
+    return Upkeep(
+        drops={log: to for log, to in work.drops.items() if not _drop_step(db, log, to)},
+        recent_before=_forget_recent(db, work.recent_before) if work.recent_before else 0,
     )
-    left = {log: to for log, to in work.drops.items() if _drop_step(db, log, to) < to}
-    _forget_recent(db, work.recent_before)
-    return left
 
 
-def _drop_step(db: sqlite3.Connection, log: int, to: int) -> int:
-    row = db.execute("SELECT dropped_to, size FROM logs WHERE id = ?", (log,)).fetchone()
-    if row is None:
-        return to
-    dropped, size = row
-    if min(to, size) <= dropped:
-        return to
-    freed = 0
-    reached = dropped
-    for batch, end, stored in db.execute(
-        "SELECT id, size, bytes FROM batches WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
-        (row_id(log, dropped), row_id(log, to), STEP_BATCHES),
-    ).fetchall():
-        if end > to or (freed and freed + stored > STEP_BYTES):
-            break
-        _drop_payload(db, batch)
-        freed += stored
-        reached = end
+def _drop_step(db: sqlite3.Connection, log: int, to: int) -> bool:
+    """Drop some of a log's payloads before `to`; whether that was all."""
+    rows = db.execute(
+        "SELECT b.id, b.size, b.bytes FROM logs JOIN batches AS b ON b.id >= ? + dropped_to AND b.id < ?"
+        " WHERE logs.id = ? ORDER BY b.id LIMIT ?",
+        (row_id(log, 0), row_id(log, to), log, STEP_BATCHES),
+    ).fetchall()
+    freed = count = 0
+    # A `to` inside a batch, or past the log's end, goes no further than the boundary before it.
+    while count < len(rows) and rows[count][1] <= to and (not count or freed + rows[count][2] <= STEP_BYTES):
+        freed += rows[count][2]
+        count += 1
+    if not count:
+        return True
+    _drop_payloads(db, [row[0] for row in rows[:count]], keep="notices")
+    reached = rows[count - 1][1]
     db.execute("UPDATE logs SET dropped_to = ? WHERE id = ?", (reached, log))
-    # A `to` inside a batch, or past the end, goes no further.
-    return reached if freed else to
+    return count == len(rows) and count < STEP_BATCHES
 
 
-def _drop_payload(db: sqlite3.Connection, batch: int) -> None:
-    db.execute("SAVEPOINT one")
+def _drop_payloads(db: sqlite3.Connection, ids: list[int], keep: str = "") -> None:
+    db.execute("SAVEPOINT drops")
     try:
-        db.execute("DELETE FROM payloads WHERE id = ? AND kind = 'records'", (batch,))
+        db.execute("DELETE FROM payloads WHERE id >= ? AND id <= ? AND kind <> ?", (ids[0], ids[-1], keep))
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+        if not is_corrupt(error):
             raise
-        # Pages that can't be walked can't be freed: the row stays, and stays unread.
-        db.execute("ROLLBACK TO one")
-    db.execute("RELEASE one")
+        # Pages that can't be walked can't be freed: that row stays, and stays unread. The others go.
+        db.execute("ROLLBACK TO drops")
+        if len(ids) > 1:
+            for one in ids:
+                _drop_payloads(db, [one], keep)
+    db.execute("RELEASE drops")
 
 
-def _forget_recent(db: sqlite3.Connection, before: int) -> None:
+def _forget_recent(db: sqlite3.Connection, before: int) -> int:
     (oldest,) = db.execute("SELECT min(seq) FROM recent").fetchone()
-    if oldest is not None and oldest < before:
-        db.execute("DELETE FROM recent WHERE seq < ?", (min(before, oldest + STEP_BATCHES),))
+    if oldest is None or oldest >= before:
+        return 0
+    db.execute("DELETE FROM recent WHERE seq < ?", (min(before, oldest + STEP_BATCHES),))
+    return before if oldest + STEP_BATCHES < before else 0
 
 
 def forget_step(db: sqlite3.Connection, log: int) -> bool:
@@ -207,18 +216,13 @@ def forget_step(db: sqlite3.Connection, log: int) -> bool:
             "SELECT id FROM batches WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
             (log * LOG_SPAN, (log + 1) * LOG_SPAN, STEP_BATCHES),
         ).fetchall()
-        _delete(db, (int(row[0]) for row in rows))
         if rows:
+            _drop_payloads(db, [row[0] for row in rows])
+            db.execute("DELETE FROM batches WHERE id >= ? AND id <= ?", (rows[0][0], rows[-1][0]))
             return False
         db.execute("DELETE FROM cursors WHERE log = ?", (log,))
         db.execute("DELETE FROM logs WHERE id = ?", (log,))
     return True
-
-
-def _delete(db: sqlite3.Connection, batches: Iterable[int]) -> None:
-    for batch in batches:
-        db.execute("DELETE FROM payloads WHERE id = ?", (batch,))
-        db.execute("DELETE FROM batches WHERE id = ?", (batch,))
 
 
 def pages(db: sqlite3.Connection) -> tuple[int, int]:
