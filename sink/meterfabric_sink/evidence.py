@@ -158,6 +158,11 @@ class Evidence:
         sql = "SELECT chain, not_before, not_after FROM certificates WHERE origin = ? ORDER BY first_seen, not_before"
         return [Certificate(bytes(chain), *validity) for chain, *validity in self._store.query(sql, (origin,))]
 
+    def sink_certificates(self) -> list[Certificate]:
+        """The sink's own certificate chains, in the order in which it first wrote under them."""
+        sql = "SELECT chain, not_before, not_after FROM sink_certificates ORDER BY first_seen, not_before"
+        return [Certificate(bytes(chain), *validity) for chain, *validity in self._store.query(sql)]
+
     def equivocations(self, origin: str) -> list[Equivocation]:
         """The pairs of checkpoints of a log that can't both be true."""
         sql = "SELECT size, note_held, note_seen, seen_at FROM equivocations WHERE origin = ? ORDER BY size, seen_at"

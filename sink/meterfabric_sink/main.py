@@ -34,6 +34,7 @@ from meterfabric_runtime.zmq_options import Bounds
 from meterfabric_sink.destination.base import DestinationDown
 from meterfabric_sink.destination.open import destination
 from meterfabric_sink.meters import Meters
+from meterfabric_sink.own_chain import OwnChain
 from meterfabric_sink.settings import Settings
 from meterfabric_sink.worker import Worker
 
@@ -51,10 +52,10 @@ def decompress(data: bytes, length: int) -> bytes:
 class Links:
     """The worker's sessions with all relays; every relay may route any log here."""
 
-    def __init__(self, settings: Settings, key: Ed25519PrivateKey, worker: list[Worker]) -> None:
+    def __init__(self, settings: Settings, key: Ed25519PrivateKey, own: OwnChain, worker: list[Worker]) -> None:
         self._settings = settings
         self._key = key
-        self._chain = settings.chain.read_bytes()
+        self._own = own
         self._server_key = from_z85(settings.relay_key)
         self._worker = worker
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -111,7 +112,7 @@ class Links:
             settings.window,
             int(time.time()),
         )
-        return HelloFrames(nonce, (*sign_hello(body, self._key), self._chain))
+        return HelloFrames(nonce, (*sign_hello(body, self._key), self._own.current.chain))
 
     def _message(self, relay: str, message: m.Message, frames: list[zmq.Frame]) -> None:
         if isinstance(message, m.Deliver):
@@ -170,9 +171,11 @@ async def serve_sink(settings: Settings, stop: Stop) -> None:
         decompress,
     )
     store = destination(settings.url)
+    own = OwnChain(settings.chain, store)
     while not stop.requested:
         try:
             await store.open()
+            await own.keep()
             break
         except DestinationDown as error:
             log.warning("the destination can't be opened yet", extra={"reason": str(error)})
@@ -180,7 +183,7 @@ async def serve_sink(settings: Settings, stop: Stop) -> None:
                 await asyncio.wait_for(stop.wait(), 1.0)
     meters = Meters()
     holder: list[Worker] = []
-    links = Links(settings, key, holder)
+    links = Links(settings, key, own, holder)
     worker = Worker(core, store, links.reply, meters, group_bytes=settings.group_bytes)
     holder.append(worker)
     relays = RelayFile(settings.relays, links.set)
@@ -190,7 +193,7 @@ async def serve_sink(settings: Settings, stop: Stop) -> None:
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds())
     write_ready(settings.ready_file, Ready(os.getpid(), 0, pages.port))
     started()
-    tasks = [asyncio.create_task(worker.run()), asyncio.create_task(relays.run())]
+    tasks = [asyncio.create_task(work) for work in (worker.run(), relays.run(), own.run())]
     try:
         ended, _ = await asyncio.wait(
             [*tasks, stopping := asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED"

@@ -79,6 +79,12 @@ class Destination(Protocol):
     async def close(self) -> None:
         """Release everything; safe to call twice."""
 
+    async def introduce(self, own: Certificate) -> None:
+        """Keep a certificate chain of the sink itself, so that what it cosigns verifies from the destination alone.
+
+        Those of before stay; a chain that is kept already changes nothing.
+        """
+
     async def positions(self, origins: Iterable[str]) -> dict[str, Held]:
         """The committed position of each of these logs; a log never seen is absent."""
 

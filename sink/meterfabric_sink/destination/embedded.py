@@ -16,6 +16,7 @@ from typing import Literal, ParamSpec, TypeVar
 
 from . import sqlite_evidence
 from .base import (
+    Certificate,
     DestinationDown,
     DestinationInUse,
     DestinationRefused,
@@ -60,6 +61,10 @@ class Embedded:
     async def close(self) -> None:
         """Close the database and give the lock back; safe to call twice."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+
+    async def introduce(self, own: Certificate) -> None:
+        """See Destination.introduce."""
+        await self._run(lambda: sqlite_evidence.introduce(self._connection(), own, int(self._clock())))
 
     async def positions(self, origins: Iterable[str]) -> dict[str, Held]:
         """See Destination.positions."""

@@ -15,7 +15,16 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from . import postgres_evidence, postgres_rows, rows
-from .base import DestinationDown, DestinationRefused, Held, LogUpdate, PositionMoved, StoredBatch, StoredNotice
+from .base import (
+    Certificate,
+    DestinationDown,
+    DestinationRefused,
+    Held,
+    LogUpdate,
+    PositionMoved,
+    StoredBatch,
+    StoredNotice,
+)
 from .postgres_rows import Caution
 from .postgres_schema import migrate
 
@@ -65,6 +74,11 @@ class PostgresDestination:
         """See Destination.close."""
         async with self._turn:
             await self._drop()
+
+    async def introduce(self, own: Certificate) -> None:
+        """See Destination.introduce."""
+        async with self._connected() as connection:
+            await postgres_evidence.introduce(connection, own, int(self._clock()))
 
     async def positions(self, origins: Iterable[str]) -> dict[str, Held]:
         """See Destination.positions."""

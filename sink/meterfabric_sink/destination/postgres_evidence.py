@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import AsyncConnection, AsyncCursor
 
 from . import rows
-from .base import LogUpdate, PositionMoved
+from .base import Certificate, LogUpdate, PositionMoved
 from .rows import BATCH_COLUMNS, HELD_COLUMNS
 
 POSITIONS = f"SELECT {HELD_COLUMNS} FROM meterfabric.logs WHERE origin = ANY(%s)".encode()  # noqa: S608 - constants
@@ -49,10 +49,20 @@ _CERTIFICATE = b"""
 INSERT INTO meterfabric.certificates(origin, fingerprint, chain, not_before, not_after, first_seen)
 VALUES(%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
+_INTRODUCE = b"""
+INSERT INTO meterfabric.sink_certificates(fingerprint, chain, not_before, not_after, first_seen)
+VALUES(%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
 _EQUIVOCATION = b"""
 INSERT INTO meterfabric.equivocations(origin, fingerprint, size, note_held, note_seen, seen_at)
 VALUES(%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
+
+
+async def introduce(connection: AsyncConnection[Any], own: Certificate, now: int) -> None:
+    """Keep a certificate chain of the sink itself."""
+    row = (hashlib.sha256(own.chain).digest(), own.chain, own.not_before, own.not_after, now)
+    await connection.execute(_INTRODUCE, row)
 
 
 async def lock(cursor: AsyncCursor[Any], updates: Sequence[LogUpdate], now: int) -> None:

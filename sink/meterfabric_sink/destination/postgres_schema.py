@@ -32,6 +32,9 @@ MIGRATIONS: tuple[tuple[bytes, ...], ...] = (
           origin text COLLATE "C" NOT NULL, fingerprint bytea NOT NULL, chain bytea NOT NULL,
           not_before bigint NOT NULL, not_after bigint NOT NULL, first_seen bigint NOT NULL,
           PRIMARY KEY(origin, fingerprint))""",
+        b"""CREATE TABLE meterfabric.sink_certificates(
+          fingerprint bytea PRIMARY KEY, chain bytea NOT NULL, not_before bigint NOT NULL, not_after bigint NOT NULL,
+          first_seen bigint NOT NULL)""",
         b"""CREATE TABLE meterfabric.erased(
           origin text COLLATE "C" NOT NULL, idx bigint NOT NULL, leaf_hash bytea NOT NULL, erased_at bigint NOT NULL,
           reason text NOT NULL, PRIMARY KEY(origin, idx))""",

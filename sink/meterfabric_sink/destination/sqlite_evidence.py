@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from . import rows
-from .base import Held, LogUpdate, PositionMoved, StoredBatch, StoredNotice
+from .base import Certificate, Held, LogUpdate, PositionMoved, StoredBatch, StoredNotice
 from .rows import BATCH_COLUMNS, HELD_COLUMNS
 
 Place = tuple[int, int, int]
@@ -83,6 +83,15 @@ def insert(
                 " ON CONFLICT DO NOTHING",
                 (origin, two.size, two.note_held, two.note_seen, two.seen_at),
             )
+
+
+def introduce(connection: sqlite3.Connection, own: Certificate, now: int) -> None:
+    """Keep a certificate chain of the sink itself."""
+    connection.execute(
+        "INSERT INTO sink_certificates(chain, not_before, not_after, first_seen) VALUES(?,?,?,?)"
+        " ON CONFLICT DO NOTHING",
+        (own.chain, own.not_before, own.not_after, now),
+    )
 
 
 def positions(connection: sqlite3.Connection, origins: Iterable[str]) -> dict[str, Held]:

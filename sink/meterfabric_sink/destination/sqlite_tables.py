@@ -37,6 +37,9 @@ CREATE TABLE certificates(
   origin TEXT NOT NULL, chain BLOB NOT NULL, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,
   first_seen INTEGER NOT NULL, PRIMARY KEY(origin, chain)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE sink_certificates(
+  chain BLOB PRIMARY KEY, not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, first_seen INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE erased(
   origin TEXT NOT NULL, idx INTEGER NOT NULL, leaf_hash BLOB NOT NULL, erased_at INTEGER NOT NULL,
   reason TEXT NOT NULL, PRIMARY KEY(origin, idx)

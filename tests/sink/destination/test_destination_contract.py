@@ -185,6 +185,14 @@ async def test_a_leaf_is_found_with_its_batch_and_the_frontier_before_it(opened:
         assert evidence.batch_of(log.origin, 9) is None
 
 
+async def test_the_sinks_own_certificates_are_kept_each_once(opened: Destination, sink_url: str) -> None:
+    first, second = Certificate(b"first chain", 1, 100), Certificate(b"second chain", 60, 160)
+    for own in (first, first, second, first):
+        await opened.introduce(own)
+    with open_evidence(sink_url) as evidence:
+        assert evidence.sink_certificates() == [first, second]
+
+
 async def test_an_erased_record_is_gone_and_the_log_still_verifies(opened: Destination, sink_url: str) -> None:
     log = Log()
     secret = event(2, data={"name": "somebody's secret"})
