@@ -115,7 +115,7 @@ async def served(context: zmq.Context[zmq.Socket[bytes]]) -> AsyncIterator[Serve
 
 async def test_records_are_answered_ok_once_the_intake_has_them(served: Served) -> None:
     sender = served.sender()
-    assert await sender.hello() == 8 * 1024 * 1024
+    assert await sender.hello() == CreditBounds().window
     served.intake.gate.clear()
     await sender.send(b"SEND", tag(7), event(1) + b"\n" + event(2) + b"\n")
     await until(lambda: served.intake.calls == 1)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 class CreditBounds:
     """Limits of ZeroMQ ingest, in bytes and clients. `floor` must hold the largest record with its newline."""
 
-    total: int = 32 * 1024 * 1024
-    window: int = 8 * 1024 * 1024
+    total: int = 16 * 1024 * 1024
+    window: int = 4 * 1024 * 1024
     floor: int = 264 * 1024
     clients: int = 32
 
