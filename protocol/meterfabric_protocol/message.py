@@ -67,7 +67,7 @@ class Wish(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Want(_Message, frozen=True):
-    """Producer → relay: credit asked for, by sink."""
+    """Producer → relay: credit asked for, by sink. Without a wish it asks for the relay's ``Sinks`` again."""
 
     wishes: dict[str, Wish]
 

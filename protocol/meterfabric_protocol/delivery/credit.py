@@ -22,6 +22,7 @@ class Account:
     used: int = 0
     released: int = 0
     wish: Wish = field(default_factory=lambda: Wish(0, 0))
+    closed: bool = False
 
     @property
     def reserved(self) -> int:
@@ -70,13 +71,21 @@ class Pool:
         if account is not None:
             account.released += cost
             self.reserved -= cost
+            if account.closed and not account.reserved:
+                del self.accounts[session]
 
     def close(self, session: str) -> None:
-        """The session ended; what it was granted is free. Messages it has in flight are the caller's to drop."""
-        account = self.accounts.pop(session, None)
+        """The session ended; what it was granted and did not use is free.
+
+        What it used stays reserved until each of its messages is released: they are still in memory.
+        """
+        account = self.accounts.get(session)
         self._waiting.pop(session, None)
         if account is not None:
-            self.reserved -= account.reserved
+            self.reserved -= account.granted - account.used
+            account.granted, account.closed = account.used, True
+            if not account.reserved:
+                del self.accounts[session]
 
     def grants(self) -> list[tuple[str, int]]:
         """Grant what the pool allows, first come first served in chunks; (session, new total) each.

@@ -14,6 +14,7 @@ class Credit:
     granted: int = 0
     used: int = 0
     wish: Wish = field(default_factory=lambda: Wish(0, 0))
+    wished_at: float = 0.0
     used_at: float = 0.0
 
     @property
@@ -34,6 +35,8 @@ class Link:
     keys: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     """Public keys of the sinks that have a worker there, by sink, each proved by a chain."""
     credit: dict[str, Credit] = field(default_factory=dict)
+    asked_at: float = 0.0
+    """When the relay was last asked for its sinks."""
 
     def reset(self, nonce: bytes = b"") -> None:
         """A new session begins, or none stands."""

@@ -159,7 +159,7 @@ class ProducerCore(Upkeep):
                     self._fail(cursor, now)
                 elif cursor.known and not cursor.flights and now - cursor.head_at >= self.settings.probe_interval:
                     cursor.known = False
-        effects += self._heads(now) + self._give_back(now) + self._dial(now) + self.upkeep(now)
+        effects += self._ask(now) + self._heads(now) + self._give_back(now) + self._dial(now) + self.upkeep(now)
         return effects + self._pump(now)
 
     def due(self) -> float | None:
@@ -371,7 +371,7 @@ class ProducerCore(Upkeep):
                     sent = sent or done
                 if not sent:
                     break
-        return effects + self._wishes(blocked)
+        return effects + self._wishes(blocked, now)
 
     def _ready(self, log: Log, cursor: Cursor, now: float) -> bool:
         return (
@@ -409,6 +409,9 @@ class ProducerCore(Upkeep):
             credit = link.for_sink(cursor.sink)
             if credit.left < cost:
                 blocked.setdefault((link.relay, cursor.sink), []).append(cost)
+                if cursor.deadline is None:
+                    # A relay may be short of memory for a while, and one that withholds credit must not hold us up.
+                    cursor.deadline = now + 4 * self._timeout(cursor)
                 continue
             credit.used += cost
             credit.used_at = now
@@ -417,23 +420,27 @@ class ProducerCore(Upkeep):
             return False, effects
         stub = parcel.payload is None
         for cursor in able:
-            cursor.take_off(Flight(first, parcel.size, cost, parcel.note, parcel.root, stub, now))
-            if cursor.deadline is None:
+            if not cursor.flights:
                 cursor.deadline = now + self._timeout(cursor)
+            cursor.take_off(Flight(first, parcel.size, cost, parcel.note, parcel.root, stub, now))
         targets = tuple(m.Target(cursor.sink, cursor.epoch) for cursor in able)
         effects.append(Send(link.relay, m.Batch(log.origin, targets), frames))
         log.trim(self.settings.cache)
         return True, effects
 
-    def _wishes(self, blocked: dict[tuple[str, str], list[int]]) -> list[Effect]:
-        """Ask for the credit that is missing, and as much again as lies ready behind it."""
+    def _wishes(self, blocked: dict[tuple[str, str], list[int]], now: float) -> list[Effect]:
+        """Ask for the credit that is missing, and as much again as lies ready behind it.
+
+        A wish is repeated while nothing comes of it, since it or the grant may be lost.
+        """
         by_relay: dict[str, dict[str, m.Wish]] = {}
         for (relay, sink), costs in blocked.items():
             credit = self.links[relay].for_sink(sink)
             ready = sum(self._ahead(log, sink, relay) for log in self.logs.values())
             wish = m.Wish(max(costs), credit.used + max(sum(costs), ready))
-            if wish != credit.wish and wish.total > credit.granted:
-                credit.wish = wish
+            late = now - credit.wished_at >= self.settings.receipt_timeout
+            if wish.total > credit.granted and (late or wish != credit.wish):
+                credit.wish, credit.wished_at = wish, now
                 by_relay.setdefault(relay, {})[sink] = wish
         return [Send(relay, m.Want(wishes)) for relay, wishes in by_relay.items()]
 
@@ -470,6 +477,16 @@ class ProducerCore(Upkeep):
                 cursor.head_at = now
                 target = (m.Target(cursor.sink, cursor.epoch),)
                 effects.append(Send(relay, m.Head(log.origin, target, False), (log.chain, log.note)))
+        return effects
+
+    def _ask(self, now: float) -> list[Effect]:
+        """Ask relays that seem not to reach a sink which ones they reach: what they said may have been lost."""
+        effects: list[Effect] = []
+        for link in self.links.values():
+            blind = link.up and any(not link.keys.get(sink) for sink in self.policies)
+            if blind and now - link.asked_at >= self.settings.ask_interval:
+                link.asked_at = now
+                effects.append(Send(link.relay, m.Want({})))
         return effects
 
     def _dial(self, now: float) -> list[Effect]:

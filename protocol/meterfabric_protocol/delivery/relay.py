@@ -190,10 +190,13 @@ class RelayCore:
         producer = self._producers.pop(user, None)
         if producer is not None:
             self._by_session.pop(producer.session)
+            # What a worker has stays charged until it answers; what only waits here goes.
+            for worker in self._workers.values():
+                for item in worker.queue.remove(lambda item: item.user == user):
+                    self._pools[item.sink].release(item.session, item.cost)
             for pool in self._pools.values():
                 pool.close(producer.session)
             for worker in self._workers.values():
-                worker.queue.remove(lambda item: item.user == user)
                 for key in [key for key in worker.heads if key[0] == user]:
                     del worker.heads[key]
             return [End(user), *self._grant(now)]
@@ -330,13 +333,21 @@ class RelayCore:
         return effects
 
     def _want(self, producer: _Producer, message: m.Want, now: float) -> list[Effect]:
+        if not message.wishes:
+            return [Send(producer.user, m.Sinks(self._chains()))]
+        effects: list[Effect] = []
         for sink, wish in message.wishes.items():
             pool = self._pools.get(sink)
-            if pool is not None and not pool.ask(producer.session, wish):
+            if pool is None:
+                continue
+            if not pool.ask(producer.session, wish):
                 return self._refuse(
                     producer.user, "too-large", f"{wish.next} bytes for {sink}, its memory is {pool.capacity}", now
                 )
-        return self._grant(now)
+            if pool.accounts[producer.session].granted >= wish.total:
+                # Said again: the grant may have been lost, and what was given back is confirmed.
+                effects.append(Send(producer.user, m.Grant(sink, pool.accounts[producer.session].granted)))
+        return effects + self._grant(now)
 
     def _grant(self, now: float) -> list[Effect]:
         effects: list[Effect] = []

@@ -51,6 +51,8 @@ class ProducerSettings:
     """Relays connected: one in use, the others warm."""
     idle: float = 2.0
     """Credit unused for this long is given back."""
+    ask_interval: float = 30.0
+    """A relay that seems not to reach a sink is asked for its sinks this often."""
     head_interval: float = 10.0
     probe_interval: float = 60.0
     """A sink that has everything is asked where it is this often: it may have been restored from a backup."""
