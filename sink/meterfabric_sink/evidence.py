@@ -67,6 +67,9 @@ class Store(Protocol):
     def find(self, source: str, record_id: str) -> list[Found]:
         """Every record with this source and id that isn't erased."""
 
+    def strays(self) -> Iterator[str]:
+        """What is stored as records and belongs to no batch: whoever reads the records would take it for one."""
+
     def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
         """Keep the leaf's hash and destroy its bytes, in an order that a crash can't spoil; once erased, a no-op."""
 
@@ -179,6 +182,10 @@ class Evidence:
     def find(self, source: str, record_id: str) -> list[Found]:
         """Every record with this source and id that isn't erased."""
         return self._store.find(source, record_id)
+
+    def strays(self) -> Iterator[str]:
+        """What is stored as records and belongs to no batch, a sentence each; none in a sink that is whole."""
+        return self._store.strays()
 
     def erase(self, found: Found, *, reason: str, erased_at: int) -> bool:
         """Destroy a record's bytes and keep its leaf hash, so that everything else still verifies.

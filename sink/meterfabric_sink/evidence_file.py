@@ -1,5 +1,6 @@
 """A `file` destination's folder, for reading and erasing."""
 
+import fcntl
 import mmap
 import os
 import sqlite3
@@ -9,7 +10,7 @@ from typing import Any
 
 from .destination import erasure, segments
 from .destination.base import DestinationDown, StoredBatch
-from .destination.file import INDEX
+from .destination.file import INDEX, LOCK
 from .destination.sqlite_tables import EVIDENCE, SEGMENTS, connect
 from .evidence import Found
 from .evidence_sqlite import KEEP, ask, is_it, open_read_only
@@ -39,6 +40,25 @@ class FileStore:
         # An id without an escape stands in its line as it is; with one, there is a backslash in the line.
         return self._scan(b'"%b"' % record_id.encode(), source, record_id) or self._scan(b"\\", source, record_id)
 
+    def strays(self) -> Iterator[str]:
+        """See evidence.Store.strays. What a worker appended and hasn't committed yet is none."""
+        committed = dict(self.query("SELECT name, committed FROM segments"))
+        # A worker makes the next segment before it commits the first bytes of it.
+        coming = segments.name(len(committed) + 1) if self._is_at_work() else ""
+        for path in sorted(self._folder.glob("*.ndjson")):
+            if path.name not in committed and path.name != coming:
+                yield f"{path.name} is no segment of this sink"
+        held = dict.fromkeys(committed, 0)
+        held |= dict(
+            self.query(
+                "SELECT name, sum(length) FROM batches JOIN segments USING(segment)"
+                " WHERE kind = 'records' GROUP BY name"
+            )
+        )
+        for name, length in held.items():
+            if length != committed[name]:
+                yield f"{name} has {committed[name]} bytes committed, its batches hold {length}"
+
     def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
         """See evidence.Store.erase."""
         (segment, offset, first), payload = self._place(origin, index), self._payload(origin, index)
@@ -64,6 +84,20 @@ class FileStore:
         self._connection.close()
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
+
+    def _is_at_work(self) -> bool:
+        """Whether a worker holds the folder's lock."""
+        try:
+            descriptor = os.open(self._folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def _place(self, origin: str, index: int) -> tuple[int, int, int]:
         sql = 'SELECT segment, "offset", first FROM batches WHERE origin = ? AND first <= ? ORDER BY first DESC LIMIT 1'

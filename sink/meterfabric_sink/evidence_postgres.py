@@ -8,7 +8,7 @@ import psycopg
 from .destination.base import DestinationDown, DestinationRefused, StoredBatch
 from .destination.postgres_rows import MAX_ID_BYTES
 from .evidence import Found
-from .evidence_sqlite import FORGET, KEEP, RECORDS_OF, dealt, is_it
+from .evidence_sqlite import ACCOUNTED, FORGET, KEEP, RECORDS_OF, ROWS, dealt, is_it, surplus
 
 
 class PostgresStore:
@@ -42,6 +42,10 @@ class PostgresStore:
         # What a column couldn't hold is NULL there; such rows are few.
         hidden = "SELECT origin, idx, raw FROM records WHERE (id IS NULL OR source IS NULL) AND raw IS NOT NULL"
         return [Found(origin, index) for origin, index, raw in self.query(hidden) if is_it(raw, source, record_id)]
+
+    def strays(self) -> Iterator[str]:
+        """See evidence.Store.strays."""
+        return surplus(self.query(ROWS), self.query(ACCOUNTED))
 
     def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
         """See evidence.Store.erase."""

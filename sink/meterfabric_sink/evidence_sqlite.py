@@ -21,6 +21,10 @@ KEEP = "INSERT INTO erased(origin, idx, leaf_hash, erased_at, reason) VALUES(?, 
 RECORDS_OF = "SELECT idx, raw FROM records WHERE origin = ? AND idx >= ? AND idx < ? ORDER BY idx"
 
 
+ROWS = "SELECT origin, count(*) FROM records GROUP BY origin"
+ACCOUNTED = "SELECT origin, sum(size - first) FROM batches WHERE kind = 'records' GROUP BY origin"
+
+
 def open_read_only(path: Path) -> sqlite3.Connection:
     """Open a database of ours for reading, at one moment's state. Raises DestinationRefused, DestinationDown."""
     if not path.is_file():
@@ -69,6 +73,10 @@ class SqliteStore:
         hidden = "SELECT origin, idx, raw FROM records WHERE (id IS NULL OR source IS NULL) AND raw IS NOT NULL"
         return [Found(origin, index) for origin, index, raw in self.query(hidden) if is_it(raw, source, record_id)]
 
+    def strays(self) -> Iterator[str]:
+        """See evidence.Store.strays."""
+        return surplus(self.query(ROWS), self.query(ACCOUNTED))
+
     def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
         """See evidence.Store.erase."""
         # The snapshot being read would keep the old bytes in the write-ahead log.
@@ -89,6 +97,14 @@ class SqliteStore:
     def close(self) -> None:
         """See evidence.Store.close."""
         self._connection.close()
+
+
+def surplus(stored: Sequence[tuple[Any, ...]], accounted: Sequence[tuple[Any, ...]]) -> Iterator[str]:
+    """The logs with more rows of records than their batches hold, from ROWS and ACCOUNTED."""
+    wanted = dict(accounted)
+    for origin, count in stored:
+        if count > (most := int(wanted.get(origin, 0))):
+            yield f"the table records has {count} rows of {origin}, its batches hold {most}"
 
 
 def dealt(found: Sequence[tuple[Any, ...]], batches: Sequence[StoredBatch]) -> Iterator[list[bytes | None]]:

@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 
 from meterfabric_protocol import notice
@@ -239,3 +243,27 @@ async def test_many_small_batches_of_many_logs_are_read_back_in_order(opened: De
         assert hold_together(evidence) == {log.origin: 600 for log in logs}
         leaves = [leaf for each in evidence.leaves(logs[0].origin) for leaf in each.leaves]
         assert [json.loads(leaf or b"")["id"] for leaf in leaves] == [f"event-{number}" for number in range(600)]
+
+
+async def test_what_is_stored_as_records_and_belongs_to_no_batch_is_told(opened: Destination, sink_url: str) -> None:
+    log = Log()
+    await opened.commit([log.records(3).add([event(7)], stub=True).records(2).next()])
+    with open_evidence(sink_url) as evidence:
+        assert list(evidence.strays()) == []
+    smuggle(sink_url, log.origin, event(99))
+    with open_evidence(sink_url) as evidence:
+        (told,) = evidence.strays()
+    assert "records" in told
+
+
+def smuggle(url: str, origin: str, record: bytes) -> None:
+    """Put a record where a biller would find it, behind the evidence's back."""
+    scheme, _, path = url.partition(":")
+    if scheme == "file":
+        Path(path, "records-999999.ndjson").write_bytes(record + b"\n")
+    elif scheme == "sqlite":
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("INSERT INTO records(origin, idx, raw) VALUES(?, 999, ?)", (origin, record))
+    else:
+        with psycopg.connect(url) as server:
+            server.execute("INSERT INTO meterfabric.records(origin, idx, raw) VALUES(%s, 999, %s)", (origin, record))
