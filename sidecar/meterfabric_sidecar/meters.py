@@ -31,10 +31,10 @@ class Meters:
             "meterfabric_sidecar_batch_records", "Records a batch", buckets=_SIZES, registry=registry
         )
         self.delivered = Counter(
-            "meterfabric_sidecar_delivered_leaves", "Leaves receipted", ["sink"], registry=registry
+            "meterfabric_sidecar_delivered_records", "Records receipted", ["sink"], registry=registry
         )
         self.passed = Counter(
-            "meterfabric_sidecar_passed_leaves", "Leaves passed over as stubs", ["sink"], registry=registry
+            "meterfabric_sidecar_passed_records", "Records passed over as stubs", ["sink"], registry=registry
         )
         self.expired = Counter(
             "meterfabric_sidecar_expired_leaves",
@@ -93,7 +93,7 @@ class Meters:
 
     def progress(self, progress: Progress) -> None:
         """A sink answered."""
-        count = progress.size - progress.first
+        count = progress.records
         if progress.received:
             self.delivered.labels(progress.sink).inc(count)
             self._counts[progress.sink]["delivered"] += count

@@ -18,7 +18,7 @@ class Flight:
     cost: int
     note: bytes
     root: bytes
-    stub: bool
+    records: int
     sent_at: float
     settled: bool = False
     received: bool = False

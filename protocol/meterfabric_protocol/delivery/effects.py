@@ -9,6 +9,7 @@ from meterfabric_protocol.errors import ProtocolError
 from meterfabric_protocol.message import Frames, Message
 from meterfabric_protocol.notice import Notice
 
+
 class WrongSink(ProtocolError):
     """A sink's certificate that is another's."""
 
@@ -72,6 +73,7 @@ class Parcel:
     """A sealed batch as it travels. Without ``payload`` the header is a stub's.
 
     ``root`` and ``note``: the checkpoint at ``size``. ``damaged``: the payload is gone, and a durable notice says so.
+    ``records``: how many of the leaves are records, all or none.
     """
 
     first: int
@@ -81,6 +83,7 @@ class Parcel:
     note: bytes
     root: bytes
     damaged: bool = False
+    records: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """For the meters: ``leaves`` of the log are settled at the sink, received or passed over as a stub."""
+    """For the meters: the leaves [first, size), ``records`` of them records, are received or passed over as a stub."""
 
     origin: str
     sink: str
@@ -178,6 +181,7 @@ class Progress:
     size: int
     received: bool
     seconds: float
+    records: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ class ProducerCore(Upkeep):
         cursor.failures = 0
         cursor.deadline = now + self.settings.receipt_timeout if cursor.flights else None
         effects: list[Effect] = [
-            Progress(log.origin, cursor.sink, f.first, f.size, f.received, now - f.sent_at) for f in landed
+            Progress(log.origin, cursor.sink, f.first, f.size, f.received, now - f.sent_at, f.records) for f in landed
         ]
         return [*effects, SaveCursor(log.origin, cursor.sink, cursor.row())]
 
@@ -418,11 +418,10 @@ class ProducerCore(Upkeep):
             able.append(cursor)
         if not able:
             return False, effects
-        stub = parcel.payload is None
         for cursor in able:
             if not cursor.flights:
                 cursor.deadline = now + self._timeout(cursor)
-            cursor.take_off(Flight(first, parcel.size, cost, parcel.note, parcel.root, stub, now))
+            cursor.take_off(Flight(first, parcel.size, cost, parcel.note, parcel.root, parcel.records, now))
         targets = tuple(m.Target(cursor.sink, cursor.epoch) for cursor in able)
         effects.append(Send(link.relay, m.Batch(log.origin, targets), frames))
         log.trim(self.settings.cache)

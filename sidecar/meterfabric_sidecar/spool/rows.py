@@ -65,7 +65,9 @@ class StoredBatch:
     def parcel(self) -> Parcel:
         """The same as the delivery core takes it."""
         root = parse(self.note).checkpoint.root
-        return Parcel(self.first, self.size, self.header, self.payload, self.note, root, self.damaged is not None)
+        return Parcel(
+            self.first, self.size, self.header, self.payload, self.note, root, self.damaged is not None, self.records
+        )
 
 
 @dataclass(frozen=True, slots=True)
