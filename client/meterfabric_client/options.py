@@ -11,7 +11,7 @@ class Options:
     buffer, whose bounds count everything not yet answered.
     """
 
-    batch_records: int = 1000
+    batch_records: int = 4000
     batch_bytes: int = 1024 * 1024
     delay: float = 0.05
     buffer_records: int = 100_000

@@ -27,6 +27,7 @@ class WebBounds:
     connections: int = 128
     head_seconds: float = 5.0  # from connect until the first request's head is whole
     idle_seconds: float = 75.0  # between two requests; a later request's head counts as idle until it is whole
+    linger_seconds: float = 1.0  # how long the rest of a refused body is read and dropped, so that the answer arrives
     line_bytes: int = 8190
     header_bytes: int = 8190  # one header's value
     headers: int = 64
@@ -129,7 +130,7 @@ async def serve(
         handle_signals=False,
         shutdown_timeout=shutdown,
         keepalive_timeout=bounds.idle_seconds,
-        lingering_time=1.0,
+        lingering_time=bounds.linger_seconds,
         max_line_size=bounds.line_bytes,
         max_field_size=bounds.header_bytes,
         max_headers=bounds.headers,

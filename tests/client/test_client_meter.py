@@ -11,7 +11,7 @@ import pytest
 from meterfabric_client import BackPressure, Closed, Meter, Options, RecordsRejected, Rejected, Undelivered
 from meterfabric_protocol.record import Split
 from meterfabric_sidecar.ingest.credit import CreditBounds
-from meterfabric_sidecar.ingest.intake import Conflict, Full, Unavailable
+from meterfabric_sidecar.ingest.intake import Conflict, Full
 from meterfabric_sidecar.ingest.zeromq import ZeromqBounds
 from tests.client.running_sidecar import Log, RunningSidecar, until
 
@@ -143,22 +143,32 @@ def test_a_conflict_is_of_its_record_only(sidecar: RunningSidecar, scheme: str) 
     assert ids(sidecar.log) == ["0", "2"]
 
 
-@pytest.mark.parametrize("refusal", [Full(0.01), Unavailable(0.01, "starting"), RuntimeError("bug")])
-def test_a_refusal_that_may_pass_is_retried_until_it_does(
-    sidecar: RunningSidecar, scheme: str, refusal: Exception
-) -> None:
-    times = iter([True, False])
+def test_refusals_that_may_pass_are_retried_until_they_do(sidecar: RunningSidecar, scheme: str) -> None:
+    refusals = iter([RuntimeError("bug"), Full(0.01), RuntimeError("bug")])
 
-    def once(split: Split) -> None:
-        if next(times, False):
+    def refuse(split: Split) -> None:
+        if refusal := next(refusals, None):
             raise refusal
 
-    sidecar.log.trouble = once
+    sidecar.log.trouble = refuse
     with Meter(sidecar.url(scheme), options=QUICK) as meter:
         meter.record(type="cpu", id="a")
         meter.flush(10)
-        assert meter.stats.retries == 1
+        assert meter.stats.retries == 3
     assert ids(sidecar.log) == ["a"]
+
+
+def test_the_wait_that_the_sidecar_names_is_kept(sidecar: RunningSidecar, scheme: str) -> None:
+    def full(split: Split) -> None:
+        raise Full(3600)
+
+    sidecar.log.trouble = full
+    meter = Meter(sidecar.url(scheme), options=QUICK)
+    meter.record(type="cpu")
+    until(lambda: meter.stats.retries == 1)
+    with pytest.raises(Undelivered, match="429"):
+        meter.close(0.2)
+    assert sidecar.log.calls == 1
 
 
 def test_a_record_that_was_kept_but_not_answered_is_logged_once(sidecar: RunningSidecar, scheme: str) -> None:
@@ -196,17 +206,17 @@ def test_a_sidecar_that_restarts_loses_nothing(scheme: str) -> None:
 
 
 def test_back_pressure_waits_then_raises_and_shows(sidecar: RunningSidecar, scheme: str) -> None:
-    def full(split: Split) -> None:
-        raise Full(0.01)
+    def fail(split: Split) -> None:
+        raise RuntimeError("bug")
 
-    sidecar.log.trouble = full
+    sidecar.log.trouble = fail
     meter = Meter(sidecar.url(scheme), options=replace(QUICK, buffer_records=5, block=0.3))
     for _ in range(5):
         meter.record(type="cpu")
-    with pytest.raises(BackPressure, match=r"5 records .* pending .*429") as caught:
+    with pytest.raises(BackPressure, match=r"5 records .* pending .*500") as caught:
         meter.record(type="cpu")
     assert (caught.value.records, meter.pending) == (5, 5)
-    assert "429" in meter.stats.trouble
+    assert "500" in meter.stats.trouble
     sidecar.log.trouble = lambda split: None
     meter.flush(10)
     meter.record(type="cpu")

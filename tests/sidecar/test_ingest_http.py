@@ -49,7 +49,7 @@ async def serving(
     ingest = HttpIngest(intake, limits or Limits(), bounds or HttpBounds())
     app = web.Application()
     ingest.add_to(app)
-    server = await serve(app, HOST, 0, web_bounds or WebBounds())
+    server = await serve(app, HOST, 0, web_bounds or WebBounds(linger_seconds=0.05))
     try:
         async with aiohttp.ClientSession() as session:
             yield Served(intake, ingest, server.port, session)

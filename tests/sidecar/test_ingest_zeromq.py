@@ -1,5 +1,6 @@
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,10 +32,10 @@ async def until(condition: Callable[[], bool]) -> None:
 class Sender:
     """A client that keeps no credit of its own, so that tests decide what it sends."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], port: int) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], port: int, queued: int) -> None:
         self.answers: asyncio.Queue[list[bytes]] = asyncio.Queue()
         self.writable = asyncio.Event()
-        socket = open_socket(context, zmq.DEALER, Bounds(reconnect=10, reconnect_max=20))
+        socket = open_socket(context, zmq.DEALER, Bounds(queued=queued, reconnect=10, reconnect_max=20))
         socket.connect(f"tcp://{HOST}:{port}")
         self.socket = LoopSocket(socket, on_message=self.answers.put_nowait, on_writable=self.writable.set)
 
@@ -80,8 +81,8 @@ class Served:
         self.ingest = ingest
         self.senders: list[Sender] = []
 
-    def sender(self) -> Sender:
-        self.senders.append(Sender(self.context, self.ingest.port))
+    def sender(self, queued: int = 1000) -> Sender:
+        self.senders.append(Sender(self.context, self.ingest.port, queued))
         return self.senders[-1]
 
 
@@ -171,6 +172,31 @@ async def test_what_is_no_command_is_answered_no(served: Served, frames: list[by
     await sender.send(*frames)
     id, problem = await sender.refusal()
     assert (id, problem["status"]) == (0, 400)
+
+
+async def test_any_frames_are_survived(served: Served) -> None:
+    draw = random.Random(3)
+    sender = served.sender()
+    words = [
+        b"HELLO",
+        b"SEND",
+        b"CREDIT",
+        b"OK",
+        b"NO",
+        b"",
+        b"1",
+        tag(1),
+        event(1),
+        bytes(100),
+        b"{" * 5000,
+        b"\xff\n",
+    ]
+    for _ in range(500):
+        await sender.send(*draw.choices(words, k=draw.randint(1, 5)))
+    await sender.send(b"SEND", tag(12345), event(2))
+    while number((await sender.answer())[1]) != 12345:
+        pass
+    await until(lambda: served.ingest.bytes_in_use == 0)
 
 
 async def test_another_version_is_answered_no(served: Served) -> None:
@@ -268,7 +294,7 @@ async def test_clients_beyond_the_places_are_refused_until_one_leaves(
 
 async def test_a_client_that_leaves_its_answers_unread_is_forgotten(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     async with serving(context, ZeromqBounds(answers=1)) as served:
-        sender = served.sender()
+        sender = served.sender(queued=2)
         await sender.hello()
         sender.socket.pause()
         sent = 0
