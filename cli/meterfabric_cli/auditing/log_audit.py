@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -59,10 +59,14 @@ class LogAudit:
 class LogAuditor:
     """Audits the logs of one sink one after another; memory is bounded by the largest batch."""
 
-    def __init__(self, evidence: Evidence, verifier: ChainVerifier, sink: SinkIdentity) -> None:
+    def __init__(
+        self, evidence: Evidence, verifier: ChainVerifier, sink: SinkIdentity, progress: Callable[[int], None]
+    ) -> None:
+        """`progress` is told the leaves of each batch as it was verified."""
         self._evidence = evidence
         self._verifier = verifier
         self._sink = sink
+        self._progress = progress
 
     def audit(
         self,
@@ -121,6 +125,7 @@ class LogAuditor:
             self._leaves(done, stored, roots)
         self._receipt(done, batch, signed)
         self._certificate(done, batch, chains)
+        self._progress(batch.size - batch.first)
         return after
 
     def _checkpoint(self, done: LogAudit, batch: StoredBatch) -> SignedCheckpoint:

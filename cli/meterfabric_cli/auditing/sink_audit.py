@@ -58,26 +58,23 @@ def audit(
     trust: TrustBundle,
     *,
     is_gone: Callable[[LogAudit], bool] = lambda log: False,
-    progress: Callable[[int], None] = lambda records: None,
+    progress: Callable[[int], None] = lambda leaves: None,
 ) -> SinkAudit:
     """Audit everything that a sink holds.
 
-    `is_gone` says of a log that isn't closed whether its pod has vanished; `progress` is told the records verified.
+    `is_gone` says of a log that isn't closed whether its pod has vanished; `progress` is told the leaves of each batch
+    as it was verified.
     """
     verifier = ChainVerifier(trust)
     sink = SinkIdentity(evidence.sink_certificates(), verifier)
     said = {held.origin: evidence.notices(held.origin) for held in evidence.logs()}
     vouched = vouchings(said)
     repeated = _repeated(said)
-    auditor = LogAuditor(evidence, verifier, sink)
+    auditor = LogAuditor(evidence, verifier, sink, progress)
     logs: dict[str, LogAudit] = {}
-    records = 0
     for held in evidence.logs():
         sizes = {word.size for word in vouched.get(held.origin, [])}
-        log = auditor.audit(held, said[held.origin], sizes, repeated.get(held.origin, ()))
-        logs[held.origin] = log
-        records += log.records
-        progress(records)
+        logs[held.origin] = auditor.audit(held, said[held.origin], sizes, repeated.get(held.origin, ()))
     check_rights(logs, vouched)
     findings = [finding for log in logs.values() for finding in log.findings.found]
     problems = sum(log.findings.count for log in logs.values())
