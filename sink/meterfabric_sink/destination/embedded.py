@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
-from . import sqlite_evidence
+from . import segments, sqlite_evidence
 from .base import (
     Certificate,
     DestinationDown,
@@ -168,7 +168,7 @@ class Embedded:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+        segments.make_folder(self._lock_path.parent)
         # A file of its own: closing any descriptor of a SQLite database would drop SQLite's own POSIX locks on it.
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

@@ -44,6 +44,8 @@ SESSION = (
     b"SELECT set_config('synchronous_commit', 'on', false)"
     b" WHERE current_setting('synchronous_commit') IN ('off', 'local')",
 )
+# A server that took the connection and then hangs keeps answering for TCP, so only a clock of ours can tell.
+OPERATION_SECONDS = 60.0
 _COPY = f"COPY meterfabric.records({postgres_rows.COLUMNS}) FROM STDIN (FORMAT binary)".encode()
 
 # What PostgreSQL says of a value that doesn't fit: data exceptions (22), limits (54), stack depth among them.
@@ -57,11 +59,13 @@ class PostgresDestination:
     kind: Literal["transactional", "idempotent"] = "transactional"
     workers: Literal["one", "many"] = "many"
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, seconds: float = OPERATION_SECONDS) -> None:
+        """Not yet connected. An operation that takes longer than `seconds` counts as an outage."""
         said = conninfo_to_dict(url)
         unsaid = {name: value for name, value in CONNECTION_DEFAULTS.items() if name not in said}
         self._conninfo = make_conninfo(url, **unsaid)
         self._clock = clock
+        self._seconds = seconds
         self._live: AsyncConnection[Any] | None = None
         self._turn = asyncio.Lock()
 
@@ -149,11 +153,15 @@ class PostgresDestination:
         """The one connection, for one user at a time; dropped after anything that leaves its state in doubt."""
         async with self._turn:
             try:
-                if self._live is None:
-                    self._live = await self._connect()
-                yield self._live
+                async with asyncio.timeout(self._seconds):
+                    if self._live is None:
+                        self._live = await self._connect()
+                    yield self._live
             except PositionMoved:
                 raise
+            except TimeoutError as error:
+                await self._drop()
+                raise DestinationDown(f"PostgreSQL: no answer in {self._seconds:g} s") from error
             except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, OSError) as error:
                 await self._drop()
                 raise DestinationDown(f"PostgreSQL: {error}") from error

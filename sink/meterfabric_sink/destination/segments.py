@@ -77,6 +77,14 @@ def _rest(chunk: Sequence[bytes | memoryview], written: int) -> Sequence[bytes |
     return ()
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it where they are missing, each durable in its parent."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's names durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,5 +1,7 @@
 import asyncio
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -186,6 +188,26 @@ async def test_a_session_ended_by_the_server_is_down_once_and_then_goes_on(sink:
         await sink.commit([update])
     await sink.commit([update])
     assert (await sink.positions([log.origin]))[log.origin].size == 6
+
+
+@pytest.mark.fault
+async def test_a_server_that_hangs_is_down_after_a_stated_time(url: str) -> None:
+    sink = PostgresDestination(url, seconds=2)
+    await sink.open()
+    log = Log()
+    await sink.commit([log.records(3).next()])
+    update = log.records(3).next()
+    ((pid,),) = _ask(url, "SELECT pid FROM pg_stat_activity WHERE application_name = 'meterfabric'")
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(DestinationDown, match="no answer in 2 s"):
+            await sink.commit([update])
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await sink.commit([update])
+    assert (await sink.positions([log.origin]))[log.origin].size == 6
+    await sink.close()
 
 
 async def test_a_cancelled_commit_leaves_the_destination_usable(sink: PostgresDestination, url: str) -> None:
