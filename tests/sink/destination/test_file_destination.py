@@ -1,5 +1,6 @@
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -223,9 +224,12 @@ async def test_a_full_disk_loses_nothing_and_passes(full_disk: Path, kind: str) 
         assert hold_together(evidence) == {log.origin: log.size}
 
 
+@pytest.mark.parametrize("segment_bytes", [256 << 20, 1])
 async def test_a_segment_that_cannot_be_written_leaves_no_trace(
-    sink: FileDestination, folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, segment_bytes: int
 ) -> None:
+    sink = FileDestination(folder, segment_bytes=segment_bytes)
+    await sink.open()
     log = Log()
     await sink.commit([log.records(3).next()])
     sizes = _sizes(folder)
@@ -238,10 +242,47 @@ async def test_a_segment_that_cannot_be_written_leaves_no_trace(
         patched.setattr(os, "fdatasync", fails)
         with pytest.raises(DestinationDown, match="Input/output"):
             await sink.commit([update])
-    assert _sizes(folder) == sizes
+    assert {name: size for name, size in _sizes(folder).items() if size} == sizes
     await sink.commit([update])
+    await sink.close()
     with open_evidence(f"file:{folder}") as evidence:
         assert hold_together(evidence) == {log.origin: 6}
+
+
+class _Doubtful:
+    """A connection whose COMMIT says that it failed, though it happened or not."""
+
+    def __init__(self, real: sqlite3.Connection, *, happened: bool) -> None:
+        self._real = real
+        self._happened = happened
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+    def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+        if sql != "COMMIT":
+            return self._real.execute(sql, *parameters)  # type: ignore[arg-type]
+        self._real.execute("COMMIT" if self._happened else "ROLLBACK")
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_a_commit_in_doubt_is_settled_by_what_is_on_the_disk(
+    sink: FileDestination, folder: Path, happened: bool
+) -> None:
+    log = Log()
+    await sink.commit([log.records(3).next()])
+    update = log.records(3).next()
+    assert sink._live is not None
+    sink._live = _Doubtful(sink._live, happened=happened)  # type: ignore[assignment]
+    with pytest.raises(DestinationDown, match="disk I/O"):
+        await sink.commit([update])
+    assert (await sink.positions([log.origin]))[log.origin].size == (6 if happened else 3)
+    if not happened:
+        await sink.commit([update])
+    await sink.commit([log.records(1).next()])
+    with open_evidence(f"file:{folder}") as evidence:
+        assert hold_together(evidence) == {log.origin: 7}
 
 
 async def test_an_erasure_cut_short_by_a_crash_is_finished_at_start(
