@@ -10,9 +10,9 @@ from typing import Final
 from meterfabric_protocol import notice
 from meterfabric_protocol.checkpoint import parse
 from meterfabric_protocol.errors import Malformed
-from meterfabric_protocol.limits import NOTICE_AGAIN
 from meterfabric_protocol.notice import Again, Closed, Continues, Damaged, Opened
 
+from .opening import first_leaves
 from .spool import LogRow, Spool
 from .spool.reader import BatchRow
 
@@ -20,32 +20,32 @@ _CHUNK: Final = 256
 
 
 async def plan(spool: Spool, log: LogRow, common: int) -> tuple[Again, ...]:
-    """The batches of `log` past `common` that can be repeated from leaf 1 of a new log on.
-
-    At most as many as one notice can name; what follows is repeated unnamed, for a sink that is so far past `common` on
-    its own is next to impossible.
-    """
-    again: list[Again] = []
-    at, first = 1, common
+    """The batches of `log` past `common` that can be repeated in a new log, right behind its first notices."""
+    found: list[tuple[int, int, bytes]] = []
+    first = common
     while rows := await spool.batches(log.origin, first, _CHUNK):
         for row in rows:
             root = _root(row)
             if root is not None and await repeatable(spool, log, row) is not None:
-                again.append(Again(at, row.first, row.size, root))
-                at += row.size - row.first
-                if len(again) == NOTICE_AGAIN:
-                    return tuple(again)
+                found.append((row.first, row.size, root))
             first = row.size
+    at = first_leaves(len(found))
+    again: list[Again] = []
+    for first, size, root in found:
+        again.append(Again(at=at, first=first, size=size, root=root))
+        at += size - first
     return tuple(again)
 
 
 async def named(spool: Spool, origin: str, previous: str) -> frozenset[int]:
-    """The first leaves of the batches of `previous` that the first notice of the log `origin` names."""
-    leaves = await spool.leaves(origin, 0)
-    begun = notice.decode(leaves[0]) if leaves else None
-    if not isinstance(begun, Continues) or begun.previous != previous:
-        return frozenset()
-    return frozenset(again.first for again in begun.again)
+    """The first leaves of the batches of `previous` that the first notices of the log `origin` name."""
+    begun = [notice.decode(leaf) for leaf in await spool.leaves(origin, 0) or ()]
+    return frozenset(
+        again.first
+        for each in begun
+        if isinstance(each, Continues) and each.previous == previous
+        for again in each.again
+    )
 
 
 async def repeatable(spool: Spool, log: LogRow, row: BatchRow) -> list[bytes] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
+from meterfabric_protocol.limits import NOTICE_AGAIN
 from meterfabric_protocol.merkle import EMPTY_ROOT
 from meterfabric_protocol.notice import Again, Continues, Opened
 
@@ -38,20 +39,28 @@ class Begin:
     reason: str
     again: tuple[Again, ...] = ()
 
-    def notice(self, origin: str) -> Opened | Continues:
-        """Leaf 0 of the new log."""
+    def notices(self, origin: str) -> list[Opened | Continues]:
+        """The new log's first batch: as many leaves as it takes to name all that is repeated."""
         if self.previous is None:
-            return Opened(log=origin)
+            return [Opened(log=origin)]
         heard = UNSET if self.heard is None or self.heard <= self.size else self.heard
-        return Continues(
-            log=origin,
-            previous=self.previous,
-            size=self.size,
-            root=self.root,
-            heard=heard,
-            reason=self.reason,
-            again=self.again,
-        )
+        return [
+            Continues(
+                log=origin,
+                previous=self.previous,
+                size=self.size,
+                root=self.root,
+                heard=heard,
+                reason=self.reason,
+                again=self.again[start : start + NOTICE_AGAIN],
+            )
+            for start in range(0, max(1, len(self.again)), NOTICE_AGAIN)
+        ]
+
+
+def first_leaves(again: int) -> int:
+    """How many notices name `again` repeated batches."""
+    return max(1, -(-again // NOTICE_AGAIN))
 
 
 def decide(held: Held | None, head: Head | None, logs: Sequence[LogRow], root_at_head: bytes | None) -> GoOn | Begin:

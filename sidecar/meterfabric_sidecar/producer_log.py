@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol import names, notice
-from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hash, leaf_hashes
+from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hashes
 
 from .fork import fillers, named, plan, repeatable
 from .keys import Head, KeyFolder
@@ -119,7 +119,7 @@ class ProducerLog:
         await self.begin(Begin(row.origin, common, root, row.size, "forked", again), (row.origin, common))
 
     async def _repeat(self, origin: str) -> None:
-        """Append to the active log what is left to repeat of `origin`, those batches first that its notice named."""
+        """Append to the active log what is left to repeat of `origin`, those batches first that its notices name."""
         row = await self.spool.log(origin)
         names = await named(self.spool, self.origin, origin)
         last = max(names, default=-1)
@@ -163,12 +163,12 @@ class ProducerLog:
         key = self._keys.make()
         public_key = key.public_key().public_bytes_raw()
         origin = self._make_origin(public_key)
-        leaf = notice.encode(begin.notice(origin))
+        leaves = [notice.encode(each) for each in begin.notices(origin)]
         sealed: list[tuple[Sealer, Sealed]] = []
 
         def first(log: int) -> Sealing:
             sealer = Sealer(log, origin, key, _NOTHING, utc_now, self._compression)
-            sealed.append((sealer, sealer.seal("notices", [leaf], [leaf_hash(leaf)], now)))
+            sealed.append((sealer, sealer.seal("notices", leaves, leaf_hashes(leaves), now)))
             return sealed[-1][1].row
 
         now = self.spool.clock.now()

@@ -1,7 +1,8 @@
 """The spool's threads and connections: one thread writes, one reads, and both survive a disk that fails.
 
 After an error of the disk or of SQLite the writing connection is thrown away; the next use opens it anew, at most once
-a second, and the state is read back from what the disk holds.
+a second, and the state is read back from what the disk holds. Where SQLite finds the file itself damaged there is no
+going on: `ruined` is set, and the next start salvages it.
 """
 
 import asyncio
@@ -32,14 +33,22 @@ class Files:
     """Runs functions on the database at `path`.
 
     `reopen(failure)` gives a connection to write with, after whatever a database needs that failed so (None at start);
-    it runs while nobody reads, so it may exchange the file.
+    it runs while nobody reads, so it may exchange the file. `on_ruined` runs where the file is found damaged.
     """
 
     def __init__(
-        self, path: Path, reopen: Callable[[str | None], sqlite3.Connection], monotonic: Callable[[], float]
+        self,
+        path: Path,
+        reopen: Callable[[str | None], sqlite3.Connection],
+        monotonic: Callable[[], float],
+        on_ruined: Callable[[], None],
     ) -> None:
         self.failure: str | None = None
         """Why nothing can be written at present; None when all is well."""
+        self.ruined = asyncio.Event()
+        """Set where the database is damaged so that only salvage helps."""
+        self._on_ruined = on_ruined
+        self._loop = asyncio.get_running_loop()
         self._path = path
         self._open = reopen
         self._monotonic = monotonic
@@ -75,7 +84,7 @@ class Files:
         self._reader.shutdown()
 
     def _in_writer(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._write_db is None and self._monotonic() < self._retry_at:
+        if self._write_db is None and (self.ruined.is_set() or self._monotonic() < self._retry_at):
             raise SpoolFull(f"the spool can't be written: {self.failure}", RETRY_SECONDS)
         try:
             if self._write_db is None:
@@ -85,6 +94,7 @@ class Files:
             self._give_up_writing()
             self.failure = f"{type(error).__name__}: {error}"
             self._retry_at = self._monotonic() + RETRY_SECONDS
+            self._judge(error)
             raise SpoolFull(f"the spool can't be written: {error}", RETRY_SECONDS) from error
 
     def _reopen(self) -> sqlite3.Connection:
@@ -98,7 +108,17 @@ class Files:
         with self._reading:
             if self._read_db is None:
                 self._read_db = schema.open_reader(self._path)
-            return work(self._read_db)
+            try:
+                return work(self._read_db)
+            except sqlite3.Error as error:
+                self._judge(error)
+                raise
+
+    def _judge(self, error: Exception) -> None:
+        if isinstance(error, sqlite3.Error) and schema.is_corrupt(error):
+            self.failure = f"the database is damaged: {error}"
+            self._on_ruined()
+            self._loop.call_soon_threadsafe(self.ruined.set)
 
     def _give_up_writing(self) -> None:
         if self._write_db is not None:

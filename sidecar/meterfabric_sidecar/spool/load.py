@@ -1,6 +1,7 @@
 """From rows to batches that may travel: nothing leaves the spool whose bytes don't add up to its stored roots."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zstandard
@@ -14,7 +15,7 @@ from meterfabric_protocol.merkle import CompactRange, leaf_hashes
 from . import reader
 from .reader import BatchRow, Payload
 from .rows import LogRow, StoredBatch
-from .schema import is_corrupt
+from .schema import corrupt, is_corrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,11 @@ def fetch(
     """
     found: list[StoredBatch] = []
     left = max_bytes
-    for row in reader.batches_from(db, log.id, first, max_batches):
+    # Past the end of a log that another one repeats there may be gaps, and nothing is delivered.
+    end = min(limit for limit in (log.size, log.superseded_at, log.broken_at) if limit is not None)
+    rows = [row for row in reader.batches_from(db, log.id, first, max_batches) if row.first < end]
+    _check_gapless(db, log, first, rows, end)
+    for row in rows:
         if (found and row.bytes > left) or (row.damaged is not None and not row.told):
             break
         left -= row.bytes
@@ -69,6 +74,20 @@ def leaves(db: sqlite3.Connection, log: LogRow, first: int, limits: Limits) -> l
         return None
     header = batches.decode_header(loaded.header, limits)
     return batches.split(batches.unpack(loaded.payload, header, decompress), header, limits)
+
+
+def _check_gapless(db: sqlite3.Connection, log: LogRow, first: int, rows: Sequence[BatchRow], end: int) -> None:
+    """Rows that are missing where the log says that there are leaves are the database's damage."""
+    covering = reader.batch_over(db, log.id, first)
+    if first < end and covering is not None and covering.first != first:
+        raise ValueError(f"{first} is no boundary of the log {log.origin}")
+    at = first
+    for row in rows:
+        if row.first != at:
+            raise corrupt(f"the batch of {log.origin} that begins at {at} is gone")
+        at = row.size
+    if not rows and first < end:
+        raise corrupt(f"the batches of {log.origin} from {first} on are gone")
 
 
 def _load(db: sqlite3.Connection, log: LogRow, row: BatchRow, limits: Limits) -> StoredBatch | Damage:

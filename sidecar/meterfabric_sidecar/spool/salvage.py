@@ -59,6 +59,12 @@ def open_whole(path: Path, settings: SpoolSettings, quarantine: Quarantine) -> s
     return new
 
 
+def ask_for(path: Path) -> None:
+    """Have the next start salvage the database at `path`."""
+    with suppress(OSError):
+        (path.parent / FOLDER).mkdir(mode=0o700, exist_ok=True)
+
+
 def _open(path: Path, settings: SpoolSettings) -> sqlite3.Connection:
     db = schema.open_writer(path, settings.wal, settings.quota - settings.wal)
     try:

@@ -136,6 +136,13 @@ def is_corrupt(error: sqlite3.Error) -> bool:
     return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def corrupt(what: str) -> sqlite3.DatabaseError:
+    """The error that `is_corrupt` knows, for damage that SQLite itself can't see."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
 def open_writer(path: Path, wal_bytes: int, max_bytes: int | None = None) -> sqlite3.Connection:
     """Open the database to write, creating its tables where it is new.
 

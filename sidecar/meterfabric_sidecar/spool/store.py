@@ -25,7 +25,7 @@ from .lock import FolderLock
 from .quarantine import Quarantine
 from .reader import BatchRow
 from .rows import LogRow, Pending, Pressure, RecentRow, StoredBatch, Untold
-from .salvage import open_whole
+from .salvage import ask_for, open_whole
 from .settings import SpoolSettings
 from .usage import Usage
 from .waiting import Upkeep
@@ -60,7 +60,7 @@ class Spool:
         self._quarantine = Quarantine(folder / QUARANTINE, settings.quarantine)
         self._ballast = Ballast(folder / "ballast", settings.ballast)
         self._usage = Usage(settings, self._path)
-        self._files = Files(self._path, self._reopen, monotonic)
+        self._files = Files(self._path, self._reopen, monotonic, partial(ask_for, self._path))
         self._ids: dict[str, int] = {}
         self._commits = 0
         self._upkeep = Upkeep()
@@ -291,6 +291,12 @@ class Spool:
     def failure(self) -> str | None:
         """Why nothing can be written at present; None when all is well."""
         return self._files.failure
+
+    async def ruined(self) -> str:
+        """Return only where the database is found damaged so that it must be salvaged: end the process, the next start
+        does that. Records are refused meanwhile. Returns why."""
+        await self._files.ruined.wait()
+        return self._files.failure or ""
 
     # -- upkeep
 
