@@ -61,7 +61,7 @@ class PostgresServer:
             try:
                 yield server
             finally:
-                server.kill()
+                server.stop()  # in order, since a killed server leaves its shared memory behind
 
     @property
     def pid(self) -> int:
