@@ -23,6 +23,7 @@ from meterfabric_protocol.delivery.verdict import Incoming
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.hello import VERSION, HelloBody, sign_hello
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle, cosigner
+from meterfabric_protocol.limits import Limits
 from meterfabric_runtime.curve import from_z85
 from meterfabric_runtime.discovery import RelayFile
 from meterfabric_runtime.entry import enter
@@ -165,7 +166,7 @@ async def serve_sink(settings: Settings, stop: Stop) -> None:
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{settings.key}: the sink's signing key must be Ed25519")
     core = SinkCore(
-        SinkSettings(settings.fabric, settings.name),
+        SinkSettings(settings.fabric, settings.name, Limits(record_bytes=settings.record_bytes)),
         key,
         ChainVerifier(TrustBundle(settings.trust.read_bytes())),
         decompress,

@@ -32,6 +32,8 @@ class Settings:
     group_bytes: int = 8 << 20
     """Bytes committed at once at most."""
     max_message: int = 9 << 20
+    record_bytes: int = 262_144
+    """Longest record; all ends of a fabric share it."""
     http_host: str = "127.0.0.1"
     http_port: int = 0
     drain: float = 20.0

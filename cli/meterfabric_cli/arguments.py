@@ -1,0 +1,68 @@
+"""The command line's frame: errors in one line, a help that shows an example."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from meterfabric_protocol.fabric import seconds
+
+Subparsers = Any  # argparse doesn't name the type in public
+Run = Callable[[argparse.Namespace], int]
+
+EXIT_WHOLE = 0
+EXIT_NOT = 1
+"""What was asked was done, and the answer is no."""
+EXIT_ERROR = 2
+"""What was asked couldn't be done."""
+
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(EXIT_ERROR)
+
+
+def command(commands: Subparsers, name: str, what: str, example: str, run: Run) -> Parser:
+    """Register a command: `what` it does in one sentence, and an `example` of how it is called."""
+    parser: Parser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_sink(parser: Parser) -> None:
+    """`--sink SINKURL`."""
+    parser.add_argument(
+        "--sink",
+        required=True,
+        metavar="SINKURL",
+        help="file:DIR, sqlite:PATH or postgresql://…: where the sink writes",
+    )
+
+
+def add_trust(parser: Parser) -> None:
+    """`--trust BUNDLE`."""
+    parser.add_argument(
+        "--trust", required=True, metavar="BUNDLE", help="the fabric's roots, PEM; local: DIR/trust.pem"
+    )
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration such as 90s, 1h30m."""
+    if not _DURATION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 1h30m, 168h")
+    return seconds(text)

@@ -1,0 +1,90 @@
+"""state.json: what a local fabric runs, where to send and what to audit; and the lock that makes it one command's."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from meterfabric_cli.errors import CommandError
+from meterfabric_cli.local_fabric.layout import Layout
+from meterfabric_runtime.files import write_whole
+
+
+class ProcessState(msgspec.Struct):
+    """One process; ports are 0 where it has none or isn't ready, `pid` where it doesn't run."""
+
+    name: str
+    component: str
+    folder: str
+    pid: int
+    ready: bool
+    port: int
+    http_port: int
+    restarts: int
+    since: float
+
+
+class SinkState(msgspec.Struct):
+    """One sink and its SINKURL."""
+
+    name: str
+    url: str
+
+
+class State(msgspec.Struct):
+    """A local fabric as it was when this was written. `pid` is the command's that runs it."""
+
+    pid: int
+    fabric: str
+    http: str
+    zeromq: str
+    trust: str
+    sinks: list[SinkState]
+    processes: list[ProcessState]
+
+    def write(self, path: Path) -> None:
+        """Put it at `path`, whole."""
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self)) + b"\n", 0o644)
+
+
+def read_state(path: Path) -> State:
+    """Read it. Raises CommandError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=State)
+    except FileNotFoundError as error:
+        raise CommandError(f"--dir: {path} isn't there; no fabric was started in this folder") from error
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CommandError(f"--dir: {path}: {error}") from error
+
+
+def take_lock(layout: Layout) -> int:
+    """Take the folder for this process; the descriptor holds it. Raises CommandError where another has it."""
+    try:
+        layout.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise CommandError(f"--dir: {error.filename}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise CommandError(f"--dir: {layout.folder} is run by another process already; stop that one first") from error
+    return descriptor
+
+
+def is_running(layout: Layout) -> bool:
+    """Whether a command runs the folder now."""
+    try:
+        descriptor = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

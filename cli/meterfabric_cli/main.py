@@ -1,0 +1,47 @@
+"""The command `meterfabric`: reads the command line, runs the command it names, turns its errors into one line."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from meterfabric_cli.arguments import EXIT_ERROR, Parser
+from meterfabric_cli.commands import audit, erase, local, prove, status, verify
+from meterfabric_cli.errors import CommandError
+
+_COMMANDS = (local, status, audit, prove, verify, erase)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 done and the answer is no, 2 not done."""
+    parser = Parser(
+        prog="meterfabric",
+        description="Carries usage records from where they were measured to where they are billed, and proves it.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    for module in _COMMANDS:
+        module.add(commands)
+    options = parser.parse_args(arguments)
+    # What records say of themselves may be beyond what this terminal can show.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except CommandError as error:
+        print(f"meterfabric: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output, `head` perhaps, has enough; the interpreter must not try to flush once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
