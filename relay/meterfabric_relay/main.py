@@ -13,7 +13,6 @@ from aiohttp import web
 
 from meterfabric_protocol.delivery.relay import RelayCore, RelaySettings
 from meterfabric_protocol.hello import Hello, verify_hello
-from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 from meterfabric_relay.load import LoadMeter
 from meterfabric_relay.meters import registry
 from meterfabric_relay.server import RelayServer
@@ -23,6 +22,7 @@ from meterfabric_runtime.entry import enter
 from meterfabric_runtime.gate import Gate, GateBounds
 from meterfabric_runtime.process import Stop, started
 from meterfabric_runtime.ready import Ready, write_ready
+from meterfabric_runtime.trust import TrustFile
 from meterfabric_runtime.web import WebBounds, add_probes, serve
 from meterfabric_runtime.zap import ZapHandler
 from meterfabric_runtime.zmq_options import Bounds, open_socket, port_of
@@ -45,7 +45,7 @@ class _Health:
 async def serve_relay(settings: Settings, stop: Stop) -> None:
     """Run one relay until told to stop, then drain."""
     keys = CurveKeys.load_or_create(settings.curve)
-    verifier = ChainVerifier(TrustBundle(settings.trust.read_bytes()))
+    trust = TrustFile(settings.trust)
 
     def verify(user: str, body: bytes, signature: bytes, chain: bytes) -> Hello:
         return verify_hello(
@@ -54,7 +54,7 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
             chain,
             client_curve=from_user_id(user),
             relay_curve=keys.public,
-            verifier=verifier,
+            verifier=trust.verifier(),
             at=datetime.now(UTC),
             fabric=settings.fabric,
         )

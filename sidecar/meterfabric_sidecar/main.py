@@ -18,7 +18,6 @@ from meterfabric_protocol.delivery.credential import bare
 from meterfabric_protocol.delivery.producer import ProducerCore
 from meterfabric_protocol.delivery.upkeep import ProducerSettings
 from meterfabric_protocol.hello import VERSION, HelloBody, sign_hello
-from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 from meterfabric_protocol.limits import Limits
 from meterfabric_protocol.names import Producer
 from meterfabric_protocol.names import Sink as SinkName
@@ -29,6 +28,7 @@ from meterfabric_runtime.entry import enter
 from meterfabric_runtime.process import Stop, started
 from meterfabric_runtime.ready import Ready, write_ready
 from meterfabric_runtime.relay_link import HelloFrames
+from meterfabric_runtime.trust import TrustFile
 from meterfabric_runtime.web import WebBounds, WebServer, add_probes, serve
 from meterfabric_sidecar import sinks
 from meterfabric_sidecar.dedup import Dedup
@@ -73,7 +73,7 @@ class Sidecar:
             self.limits,
         )
         self._server_key = from_z85(settings.relay_key)
-        self._verifier = ChainVerifier(TrustBundle(settings.trust.read_bytes()))
+        self._trust = TrustFile(settings.trust)
         self._chain = b""
         subject = Producer(
             settings.trust_domain,
@@ -143,7 +143,7 @@ class Sidecar:
         return HelloFrames(nonce, (*sign_hello(body, self.log.key), self._chain))
 
     def _verify_sink(self, sink: str, chain: bytes) -> bytes:
-        identity = self._verifier.verify(chain, datetime.now(UTC), role="sink", fabric=self.settings.fabric)
+        identity = self._trust.verifier().verify(chain, datetime.now(UTC), role="sink", fabric=self.settings.fabric)
         if not isinstance(identity.subject, SinkName) or identity.subject.name != sink:
             raise e.WrongSink(f"the certificate shown for sink {sink} is {identity.subject.spiffe}")
         return identity.public_key

@@ -22,7 +22,7 @@ from meterfabric_protocol.delivery.sink import SinkCore, SinkSettings
 from meterfabric_protocol.delivery.verdict import Incoming
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.hello import VERSION, HelloBody, sign_hello
-from meterfabric_protocol.identity import ChainVerifier, TrustBundle, cosigner
+from meterfabric_protocol.identity import cosigner
 from meterfabric_protocol.limits import Limits
 from meterfabric_runtime.curve import from_z85
 from meterfabric_runtime.discovery import RelayFile
@@ -30,6 +30,7 @@ from meterfabric_runtime.entry import enter
 from meterfabric_runtime.process import Stop, started
 from meterfabric_runtime.ready import Ready, write_ready
 from meterfabric_runtime.relay_link import HelloFrames, RelayLink
+from meterfabric_runtime.trust import TrustFile
 from meterfabric_runtime.web import WebBounds, add_probes, serve
 from meterfabric_runtime.zmq_options import Bounds
 from meterfabric_sink.destination.base import DestinationDown
@@ -160,15 +161,23 @@ class _Health:
         return reasons
 
 
+async def _follow(trust: TrustFile, core: SinkCore) -> None:
+    """Judge by the bundle as it is now."""
+    while True:
+        await asyncio.sleep(1.0)
+        core.verifier = trust.verifier()
+
+
 async def serve_sink(settings: Settings, stop: Stop) -> None:
     """Run one worker until told to stop, then finish what it took."""
     key = load_pem_private_key(settings.key.read_bytes(), None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{settings.key}: the sink's signing key must be Ed25519")
+    trust = TrustFile(settings.trust)
     core = SinkCore(
         SinkSettings(settings.fabric, settings.name, Limits(record_bytes=settings.record_bytes)),
         key,
-        ChainVerifier(TrustBundle(settings.trust.read_bytes())),
+        trust.verifier(),
         decompress,
     )
     store = destination(settings.url)
