@@ -50,7 +50,6 @@ class ZeromqTransport:
         self._credit = 0
         self._sent = 0
         self._greeted: float | None = None  # by when HELLO is answered
-        self._greeting_due = False
         self._reopen_pause = _REOPEN
         self._reopen_at = 0.0
         self.trouble = ""
@@ -99,16 +98,16 @@ class ZeromqTransport:
     def _open(self) -> None:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.IMMEDIATE, 1)  # queue for a connection that stands, else say so
+        # Not IMMEDIATE: with it libzmq drops, at a connection's end, answers that were not read yet.
         socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
         socket.setsockopt(zmq.SNDHWM, 2 * self._most)
         socket.setsockopt(zmq.MAXMSGSIZE, 64 * 1024)  # answers are short
-        self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         socket.connect(self._endpoint)
+        socket.send_multipart([b"HELLO", _VERSION], zmq.NOBLOCK)
         self._socket = socket
         self._credit = self._sent = 0
-        self._greeting_due = True
         self._greeted = None
         self.trouble = self.trouble or f"not connected to {self._endpoint}"
 
@@ -121,7 +120,6 @@ class ZeromqTransport:
             self._monitor = None
         self._socket.close(0)
         self._socket = None
-        self._greeting_due = False
         self._greeted = None
         self._credit = self._sent = 0
         self._reopen_at = self._clock() + self._reopen_pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
@@ -138,25 +136,34 @@ class ZeromqTransport:
         poller = zmq.Poller()
         poller.register(self.waker.fileno(), zmq.POLLIN)
         if self._socket is not None and self._monitor is not None:
-            poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if self._greeting_due else 0))
+            poller.register(self._socket, zmq.POLLIN)
             poller.register(self._monitor, zmq.POLLIN)
         poller.poll(math.ceil(min(waits) * 1000) if waits else None)
         self.waker.clear()
 
     def _read(self) -> list[Answer]:
         answers: list[Answer] = []
-        while self._socket is not None and (events := int(self._socket.getsockopt(zmq.EVENTS))):
-            if self._greeting_due and events & zmq.POLLOUT:
-                self._greeting_due = False
-                self._greeted = self._clock() + self._request
-                self._socket.send_multipart([b"HELLO", _VERSION], zmq.NOBLOCK)
-            elif events & zmq.POLLIN:
-                self._heard(self._socket.recv_multipart(zmq.NOBLOCK), answers)
-            else:
-                break
-        if self._monitor is not None and int(self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        self._receive(answers)
+        if self._ended():
+            # What came before the end still counts.
+            self._receive(answers)
             self._drop("the connection ended")
         return answers
+
+    def _receive(self, answers: list[Answer]) -> None:
+        while self._socket is not None and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._heard(self._socket.recv_multipart(zmq.NOBLOCK), answers)
+
+    def _ended(self) -> bool:
+        """Read what the monitor has to tell; True when the connection is gone."""
+        ended = False
+        while self._monitor is not None and int(self._monitor.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            number, _ = struct.unpack("=Hi", self._monitor.recv_multipart(zmq.NOBLOCK)[0])
+            if number == zmq.EVENT_DISCONNECTED:
+                ended = True
+            elif self._credit == 0:
+                self._greeted = self._clock() + self._request
+        return ended
 
     def _heard(self, frames: list[bytes], answers: list[Answer]) -> None:
         match frames:

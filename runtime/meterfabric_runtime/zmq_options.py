@@ -45,12 +45,14 @@ def open_socket(
     *,
     curve: CurveServer | CurveClient | None = None,
     jitter: random.Random | None = None,
+    immediate: bool = True,
 ) -> zmq.Socket[bytes]:
     """Make a socket of `kind` (zmq.ROUTER, zmq.DEALER, …), bounded, not yet bound or connected.
 
-    A ROUTER refuses to send to a peer that it does not have. A DEALER queues only for a connection that stands,
-    so that nothing meant for one session reaches the next. Reconnect pauses are drawn anew for each socket, as
-    libzmq's own jitter is never more than the first pause.
+    A ROUTER refuses to send to a peer that it does not have. A DEALER that is `immediate` queues only for a connection
+    that stands, so that nothing meant for one session reaches the next; at the connection's end libzmq 4.3.5 then also
+    drops what came in and was not read yet, so the protocol must be one that asks again. Reconnect pauses are drawn
+    anew for each socket, as libzmq's own jitter is never more than the first pause.
     """
     draw = jitter or random.SystemRandom()
     socket = context.socket(kind)
@@ -70,7 +72,7 @@ def open_socket(
         if kind == zmq.ROUTER:
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         if kind == zmq.DEALER:
-            socket.setsockopt(zmq.IMMEDIATE, 1)
+            socket.setsockopt(zmq.IMMEDIATE, int(immediate))
         _secure(socket, curve)
     except BaseException:
         socket.close(0)
