@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -32,6 +33,9 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8280, help="where the sidecar listens (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=30, help="how long to meter (default: %(default)s)")
     options = parser.parse_args()
+    for port in (options.port, options.port + 1):
+        if not is_free(port):
+            return fail(f"something else listens on 127.0.0.1:{port}; choose another: --port N")
     shutil.rmtree(options.dir, ignore_errors=True)
     options.dir.mkdir(parents=True)
     url = f"http://127.0.0.1:{options.port}"
@@ -46,7 +50,7 @@ def main() -> int:
             [sys.executable, str(HERE), "--url", url, "--interval", "1", "--duration", f"{options.seconds:g}"]
         )
         time.sleep(options.seconds / 2)
-        kill_a_relay(local.pid)
+        kill_a_relay(local.pid, url)
         if meter.wait(timeout=options.seconds + 60) != 0:
             return fail("the meter could not hand over its records")
         command(*METERFABRIC, "status", "--dir", str(run))
@@ -81,15 +85,18 @@ def audit_and_prove(run: Path, folder: Path) -> int:
     return 0
 
 
-def kill_a_relay(root: int) -> None:
-    """Send SIGKILL to the first relay among the processes that `root` started."""
-    children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
-    for pid in map(int, children):
-        if b"meterfabric_relay" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            say(f"kill -9 {pid}: a relay dies")
+def kill_a_relay(root: int, url: str) -> None:
+    """Send SIGKILL to the relay that the records go through, among the processes that `root` started."""
+    with urllib.request.urlopen(f"{url}/status", timeout=5) as answer:
+        sinks = json.load(answer)["logs"][-1]["sinks"]
+    used = next(sink["relay"] for sink in sinks.values() if sink["relay"])
+    for pid in map(int, Path(f"/proc/{root}/task/{root}/children").read_text().split()):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"meterfabric_relay" in words and f"{used}.json".encode() in words:
+            say(f"kill -9 {pid}: {used}, which the records go through, dies")
             os.kill(pid, signal.SIGKILL)
             return
-    raise RuntimeError("no relay is running")
+    raise RuntimeError(f"{used} is not running")
 
 
 def one_record(database: Path) -> tuple[str, str]:
@@ -126,7 +133,18 @@ def wait_until_ready(local: subprocess.Popen[bytes], url: str) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise RuntimeError(f"the fabric did not start; is something else listening at {url}?")
+    raise RuntimeError("the fabric did not start")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def start(words: list[str]) -> subprocess.Popen[bytes]:
