@@ -37,7 +37,6 @@ UPKEEP_SECONDS: Final = 0.1
 """How long a cursor or a drop waits for others, and for a commit to travel along with."""
 CLOCK_SECONDS: Final = 5.0
 """How often the clock is persisted when nothing else is."""
-_MEASURE_EVERY: Final = 16
 _SHRINK_PAGES: Final = 64
 
 OnDamaged = Callable[[str, int, int, str], None]
@@ -62,7 +61,6 @@ class Spool:
         self._usage = Usage(settings, self._path)
         self._files = Files(self._path, self._reopen, monotonic, partial(ask_for, self._path))
         self._ids: dict[str, int] = {}
-        self._commits = 0
         self._upkeep = Upkeep()
         self._upkeep_due = 0.0
         self._upkeep_task: asyncio.Task[None] | None = None
@@ -194,8 +192,7 @@ class Spool:
         def seal(db: sqlite3.Connection) -> Upkeep:
             left = writer.seal(db, batch, work, also)
             self._usage.committed(batch.stored)
-            self._commits += 1
-            if self._commits % _MEASURE_EVERY == 0 or not self._usage.room_for(batch.stored):
+            if self._usage.stale:
                 self._usage.measured(*writer.pages(db))
             after()
             return left

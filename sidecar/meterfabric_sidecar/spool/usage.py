@@ -14,7 +14,9 @@ from .schema import PAGE_BYTES
 from .settings import SpoolSettings
 
 _OVERHEAD: Final = 65_536
-"""Pages a commit touches besides its payload: ends of B-trees, a pointer map."""
+"""What a commit may take besides its payload: ends of B-trees, a pointer map."""
+_ROWS: Final = 4_096
+"""What it takes on average."""
 
 
 class Usage:
@@ -39,7 +41,14 @@ class Usage:
 
     def committed(self, stored: int) -> None:
         """Count a commit of `stored` payload bytes until the next measurement."""
-        self._since += stored + stored // 8 + _OVERHEAD
+        self._since += stored + stored // 8 + _ROWS
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is time to measure: always where it is tight."""
+        settings = self._settings
+        tight = self.used > settings.quota - settings.reserve - settings.quota // 8
+        return tight or self._since > settings.quota // 64
 
     @property
     def used(self) -> int:
@@ -57,7 +66,7 @@ class Usage:
     @property
     def idle_excess(self) -> int:
         """Free pages worth giving back when there is nothing else to do: where over a quarter of the file is free."""
-        return self._free - self._pages // 4 if self._free > max(1024, self._pages // 4) else 0
+        return self._free - self._pages // 4 if self._free > max(256, self._pages // 4) else 0
 
     def room_for(self, stored: int) -> bool:
         """Whether `stored` more payload bytes fit below quota and reserve."""

@@ -234,7 +234,10 @@ def pages(db: sqlite3.Connection) -> tuple[int, int]:
 
 def shrink(db: sqlite3.Connection, count: int) -> None:
     """Give up to `count` free pages back to the file system."""
-    db.execute(f"PRAGMA incremental_vacuum({int(count)})").fetchall()
+    # As a script, for `execute` takes only the first of the steps: rows without columns.
+    db.executescript(f"PRAGMA incremental_vacuum({count})")
+    # Until the WAL is folded back the file keeps its length.
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def fold_wal(db: sqlite3.Connection) -> None:
