@@ -6,6 +6,7 @@ Everything is done by the commands that a user has; this script only calls them 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import shutil
