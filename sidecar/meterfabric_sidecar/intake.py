@@ -11,8 +11,10 @@ after the fsync and after the key's head was moved.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
@@ -57,6 +59,8 @@ class _Flight:
     admitted: Admitted[Submission] | None = None
     notices: _Notices | None = None
     bytes: int = 0
+    packing: asyncio.Future[Sealed] | None = None
+    """The same batch compressed, once that is done."""
 
     @property
     def submissions(self) -> list[Submission]:
@@ -79,6 +83,9 @@ class Intake:
         on_sealed: OnSealed = lambda batch: None,
     ) -> None:
         self.on_sealed = on_sealed
+        self.on_committed: Callable[[float], object] = lambda seconds: None
+        """Called with the seconds that each commit took, fsync included."""
+        self._packer = ThreadPoolExecutor(1, "packer")
         self._log = log
         self._spool = log.spool
         self._dedup = dedup
@@ -165,6 +172,7 @@ class Intake:
             return None
         finally:
             self._stopped = "the log has ended"
+            self._packer.shutdown(wait=False)
 
     # -- gathering
 
@@ -248,14 +256,21 @@ class Intake:
         if group is None:
             return _Flight(None, admitted, bytes=size)
         sealed = sealer.seal("records", group.records, group.hashes, now, group.seq, group.keys)
-        return _Flight(sealed, admitted, bytes=size)
+        flight = _Flight(sealed, admitted, bytes=size)
+        if sealer.packs(sealed):
+            flight.packing = asyncio.get_running_loop().run_in_executor(self._packer, sealer.pack, sealed)
+        return flight
 
     async def _fly(self, flight: _Flight) -> None:
-        sealed = flight.sealed
         try:
+            if flight.packing is not None:
+                flight.sealed = await flight.packing
+            sealed = flight.sealed
             if sealed is not None:
                 also = self._also(flight.notices) if flight.notices else None
+                began = time.perf_counter()
                 await self._spool.commit(sealed.row, partial(self._log.write_head, sealed), also)
+                self.on_committed(time.perf_counter() - began)
         except SpoolFull as full:
             await self._fail(flight, full)
         except Exception as error:

@@ -35,6 +35,7 @@ from meterfabric_sidecar.dedup import Dedup
 from meterfabric_sidecar.enrolment import Enrolment
 from meterfabric_sidecar.ingest.http import HttpBounds, HttpIngest
 from meterfabric_sidecar.ingest.zeromq import ZeromqBounds, ZeromqIngest
+from meterfabric_sidecar.ingest_meters import IngestMeters
 from meterfabric_sidecar.intake import Intake, IntakeSettings
 from meterfabric_sidecar.keys import KeyFolder
 from meterfabric_sidecar.meters import Meters
@@ -113,6 +114,7 @@ class Sidecar:
         await self.log.open()
         await self.shipper.start()
         self.intake.on_sealed = self.log.on_sealed = self.shipper.on_sealed
+        self.intake.on_committed = self.meters.commit_seconds.observe
         row = await self.spool.log(self.log.origin)
         self._chain = row.chain or b""
         self.enrolment.begin(self.log.origin, self.log.key, row.chain)
@@ -229,13 +231,15 @@ async def _listen(settings: Settings, sidecar: Sidecar) -> tuple[WebServer, Zero
     http = HttpIngest(sidecar.intake, sidecar.limits, HttpBounds())
     http.add_to(app)
     add_probes(app, sidecar, sidecar.meters.registry)
-
-    async def show_status(_: web.Request) -> web.Response:
-        return web.json_response(sidecar.status())
-
-    app.router.add_get("/status", show_status)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     ingest = ZeromqIngest(context, settings.zmq_port, sidecar.intake, sidecar.limits, ZeromqBounds())
+    ways = IngestMeters(http, ingest)
+    sidecar.meters.registry.register(ways)
+
+    async def show_status(_: web.Request) -> web.Response:
+        return web.json_response({**sidecar.status(), "ingest": ways.status()})
+
+    app.router.add_get("/status", show_status)
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds(), auto_decompress=False)
     return pages, ingest, context
 

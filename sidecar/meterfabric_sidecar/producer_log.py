@@ -144,7 +144,7 @@ class ProducerLog:
     async def _commit(self, kind: Kind, leaves: list[bytes], also: Also) -> Sealed:
         sealer = self.sealer
         before = sealer.frontier
-        sealed = sealer.seal(kind, leaves, leaf_hashes(leaves), self.spool.clock.now())
+        sealed = sealer.pack(sealer.seal(kind, leaves, leaf_hashes(leaves), self.spool.clock.now()))
         try:
             await self.spool.commit(sealed.row, lambda: self.write_head(sealed), also)
         except BaseException:

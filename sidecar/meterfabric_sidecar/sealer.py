@@ -4,13 +4,14 @@ Computes only; what it seals is stored by whoever asked, and where that fails, `
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol import batch as batches
+from meterfabric_protocol.batch import BatchHeader
 from meterfabric_protocol.merkle import CompactRange
 
 from .spool.rows import StoredBatch
@@ -29,6 +30,7 @@ class Sealed:
     batch: StoredBatch
     after: CompactRange
     root: bytes
+    header: BatchHeader
 
 
 class Sealer:
@@ -73,9 +75,6 @@ class Sealer:
         payload = batches.join(leaves)
         before = self.frontier
         header, after = batches.seal(self.origin, self._key, before, hashes, kind, payload)
-        body = payload
-        if self._zstd is not None and len(payload) >= COMPRESS_FROM:
-            header, body = batches.pack(payload, header, self._zstd.compress)
         records = len(hashes) if kind == "records" else 0
         root = after.root()
         row = Sealing(
@@ -92,14 +91,40 @@ class Sealer:
             sealed_utc=self._utc(),
             codec=header.codec,
             length=header.length,
-            body=body,
-            stored=len(body),
+            body=payload,
+            stored=len(payload),
             seq=seq,
             keys="\n".join(keys).encode() if keys is not None else None,
             leaf_hashes=b"".join(hashes) if keys is not None else None,
         )
         batch = StoredBatch(
-            self.origin, before.size, after.size, kind, batches.encode_header(header), body, header.note, records, now
+            self.origin,
+            before.size,
+            after.size,
+            kind,
+            batches.encode_header(header),
+            payload,
+            header.note,
+            records,
+            now,
         )
         self.frontier = after
-        return Sealed(row, batch, after, root)
+        return Sealed(row, batch, after, root, header)
+
+    def packs(self, sealed: Sealed) -> bool:
+        """Whether compressing this batch is worth a thread's while."""
+        return self._zstd is not None and sealed.row.length >= COMPRESS_FROM
+
+    def pack(self, sealed: Sealed) -> Sealed:
+        """The batch with its payload compressed, where that makes it smaller; from one thread at a time.
+
+        Apart from `seal` because it needs no order and lets go of Python's lock: another thread does it meanwhile.
+        """
+        if self._zstd is None or sealed.batch.payload is None or not self.packs(sealed):
+            return sealed
+        header, body = batches.pack(sealed.batch.payload, sealed.header, self._zstd.compress)
+        if header is sealed.header:
+            return sealed
+        row = sealed.row._replace(codec=header.codec, body=body, stored=len(body))
+        batch = replace(sealed.batch, header=batches.encode_header(header), payload=body)
+        return replace(sealed, row=row, batch=batch)
