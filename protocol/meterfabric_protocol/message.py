@@ -59,7 +59,8 @@ class Sinks(_Message, frozen=True):
 class Wish(msgspec.Struct, frozen=True, array_like=True):
     """Credit asked for: ``next`` bytes for the next message, ``total`` bytes since HELLO in all.
 
-    A ``total`` below what was granted gives the difference back.
+    A ``total`` below what was granted gives the difference back. With ``next`` 0 nothing is wanted, and ``total`` is
+    what was sent since HELLO: what of it has not arrived is lost.
     """
 
     next: int
@@ -87,7 +88,8 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Batch(_Message, frozen=True):
-    """Producer → relay. Frames: certificate chain, batch header, payload (absent for a stub)."""
+    """Producer → relay. Frames: certificate chain, batch header, and the payload or, for a stub, its permit
+    (`delivery.permit`), which may be absent where the sink has the batch already."""
 
     origin: str
     targets: tuple[Target, ...]

@@ -47,6 +47,12 @@ class Pool:
         if wish.next > self.capacity:
             return False
         account.wish = wish
+        if not wish.next and account.used < wish.total <= account.granted:
+            # The sender is idle and has sent this much: what did not come by now never will.
+            lost = wish.total - account.used
+            account.used += lost
+            account.released += lost
+            self.reserved -= lost
         if wish.total < account.granted:
             floor = max(wish.total, account.used)
             self.reserved -= account.granted - floor

@@ -30,8 +30,8 @@ class Cursor:
     """One sink's place in one log.
 
     `acked` ≤ `sent`; between them the batches in `flights`, in order. `epoch` rises at every rewind, and answers of an
-    earlier one rewind nothing. `known`: the sink told its position since this session of work began. `via` is the relay
-    in use.
+    earlier one rewind nothing. `known`: the sink told its position since this session of work began; `told` is what it
+    said last. `via` is the relay in use.
     """
 
     sink: str
@@ -43,6 +43,7 @@ class Cursor:
     sent: int = 0
     epoch: int = 0
     known: bool = False
+    told: int = 0
     probing: bool = False
     via: str | None = None
     moving: bool = False
@@ -54,7 +55,7 @@ class Cursor:
     avoid: dict[str, float] = field(default_factory=dict)
     awaiting_notice: int | None = None
     head_at: float = -1e9
-    wish: int = 0
+    expiry_at: float = -1e9
 
     @classmethod
     def restore(cls, sink: str, row: CursorRow) -> Cursor:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol import cosignature
 from meterfabric_protocol import message as m
+from meterfabric_protocol.batch import BatchHeader, decode_header
 from meterfabric_protocol.delivery import answer as answers
 from meterfabric_protocol.delivery.cursor import Cursor, Flight
 from meterfabric_protocol.delivery.effects import (
@@ -41,6 +42,8 @@ from meterfabric_protocol.identity import cosigner
 
 VerifySink: TypeAlias = Callable[[str, bytes], bytes]
 """(sink, chain) → the sink's raw public key, judged now; raises ProtocolError."""
+SignPermit: TypeAlias = Callable[[BatchHeader, Sequence[str]], bytes]
+"""(stub, sinks) → `permit.sign_permit` with the active log's key and chain."""
 
 
 class ProducerCore(Upkeep):
@@ -49,9 +52,16 @@ class ProducerCore(Upkeep):
     ``now`` is monotonic seconds throughout and never steps back.
     """
 
-    def __init__(self, settings: ProducerSettings, policies: Iterable[SinkPolicy], verify_sink: VerifySink) -> None:
+    def __init__(
+        self,
+        settings: ProducerSettings,
+        policies: Iterable[SinkPolicy],
+        verify_sink: VerifySink,
+        sign_permit: SignPermit,
+    ) -> None:
         """``policies``: the fabric's sinks, as they were when the spool was last open (`configure` tells changes)."""
         super().__init__(settings, policies)
+        self._sign_permit = sign_permit
         self._verify_sink = verify_sink
         self.links: dict[str, Link] = {}
         self._relays: set[str] = set()
@@ -201,6 +211,8 @@ class ProducerCore(Upkeep):
         log, cursor = self.logs.get(answer.origin), self._cursor(answer.origin, answer.sink)
         if log is None or cursor is None:
             return []
+        if answer.epoch == cursor.epoch:
+            cursor.told = answer.size
         if answer.kind in ("receipt", "passed"):
             effects = self._receipt(link, log, cursor, answer, now)
         elif answer.epoch != cursor.epoch or cursor.via != link.relay:
@@ -262,11 +274,16 @@ class ProducerCore(Upkeep):
         effects: list[Effect] = []
         probe = cursor.probing
         stuck = not probe and answer.size <= cursor.acked
+        if answer.size < cursor.acked and not probe:
+            # It may be older than receipts that overtook it. Only what answers a question asked after them is believed.
+            cursor.rewind()
+            cursor.known = False
+            return []
         if answer.size < cursor.acked:
             effects.append(
                 Alarm("sink-behind", log.origin, cursor.sink, f"receipted {cursor.acked}, holds {answer.size} now")
             )
-            cursor.acked, cursor.root, cursor.receipt = answer.size, answer.root, cursor.receipt
+            cursor.acked, cursor.root = answer.size, answer.root
             effects.append(SaveCursor(log.origin, cursor.sink, cursor.row()))
             stuck = False
         elif answer.size > log.size:
@@ -336,10 +353,10 @@ class ProducerCore(Upkeep):
     def _aim(self, log: Log, cursor: Cursor, now: float) -> list[Effect]:
         """Choose the cursor's relay, and ask the sink where it is if that isn't known."""
         better = self._preference(cursor.sink, cursor, now)
-        if cursor.via is not None and better is not None and better != cursor.via and not cursor.probing:
+        if not cursor.probing:
             # Batches through two relays at once would overtake each other: finish here first.
-            cursor.moving = True
-            if not cursor.flights:
+            cursor.moving = cursor.via is not None and better is not None and better != cursor.via
+            if cursor.moving and not cursor.flights:
                 cursor.via = None
         if cursor.via is None and better is not None:
             cursor.via, cursor.moving = better, False
@@ -399,13 +416,13 @@ class ProducerCore(Upkeep):
             self._fetching.add((log.origin, first))
             return False, [Fetch(log.origin, first, self.settings.fetch)]
         effects: list[Effect] = []
-        frames = (log.chain, parcel.header) if parcel.payload is None else (log.chain, parcel.header, parcel.payload)
+        if parcel.payload is None:
+            effects, cursors, frames = self._stub(log, cursors, parcel)
+        else:
+            frames = (log.chain, parcel.header, parcel.payload)
         cost = m.cost_of(frames)
         able: list[Cursor] = []
         for cursor in cursors:
-            if parcel.payload is None and not cursor.excuses(parcel):
-                effects += self.excuse_loss(log, cursor, parcel)
-                continue
             credit = link.for_sink(cursor.sink)
             if credit.left < cost:
                 blocked.setdefault((link.relay, cursor.sink), []).append(cost)
@@ -426,6 +443,22 @@ class ProducerCore(Upkeep):
         effects.append(Send(link.relay, m.Batch(log.origin, targets), frames))
         log.trim(self.settings.cache)
         return True, effects
+
+    def _stub(
+        self, log: Log, cursors: list[Cursor], parcel: Parcel
+    ) -> tuple[list[Effect], list[Cursor], tuple[bytes, ...]]:
+        """For which of the cursors the stub may travel now, and its frames; the others wait for a notice first."""
+        effects: list[Effect] = []
+        excused = [cursor for cursor in cursors if cursor.excuses(parcel)]
+        # A sink that said it is past this batch has it: it only gives its answer again.
+        able = [cursor for cursor in cursors if cursor in excused or parcel.size <= cursor.told]
+        for cursor in cursors:
+            if cursor not in able:
+                effects += self.excuse_loss(log, cursor, parcel)
+        if not excused:
+            return effects, able, (log.chain, parcel.header)
+        permit = self._sign_permit(decode_header(parcel.header), [cursor.sink for cursor in excused])
+        return effects, able, (log.chain, parcel.header, permit)
 
     def _wishes(self, blocked: dict[tuple[str, str], list[int]], now: float) -> list[Effect]:
         """Ask for the credit that is missing, and as much again as lies ready behind it.
@@ -452,13 +485,18 @@ class ProducerCore(Upkeep):
         return min(room, log.ready_bytes(cursor.sent))
 
     def _give_back(self, now: float) -> list[Effect]:
-        """Credit that lies unused is memory of the relay that others wait for."""
+        """Credit that lies unused is memory of the relay that others wait for.
+
+        So is what the relay still waits to receive of messages that were lost: waiting in vain for credit, say as well
+        how much was sent.
+        """
         effects: list[Effect] = []
         for link in self.links.values():
             wishes: dict[str, m.Wish] = {}
             for sink, credit in link.credit.items():
-                if credit.left > 0 and now - credit.used_at >= self.settings.idle:
-                    credit.granted = credit.used
+                spare = credit.left > 0 or credit.wish.total > credit.granted
+                if spare and now - credit.used_at >= self.settings.idle:
+                    credit.granted, credit.used_at = credit.used, now
                     credit.wish = wishes[sink] = m.Wish(0, credit.used)
             if wishes and link.up:
                 effects.append(Send(link.relay, m.Want(wishes)))

@@ -26,6 +26,7 @@ from meterfabric_protocol.cosignature import cosign
 from meterfabric_protocol.delivery.answer import Answer, Kind
 from meterfabric_protocol.delivery.answer import sign as sign_answer
 from meterfabric_protocol.delivery.credential import Credential, NoCredential, judge_credential
+from meterfabric_protocol.delivery.permit import judge_permit
 from meterfabric_protocol.delivery.stored import (
     UNNAMED,
     Equivocation,
@@ -237,6 +238,7 @@ class SinkCore:
         payload = b""
         try:
             if header.kind == "stub":
+                self._permitted(item, header, wall)
                 batch = CompactRange.decode(header.first, header.size, header.roots)
             else:
                 payload = self._payload(item, header)
@@ -370,6 +372,14 @@ class SinkCore:
             return checkpoints.verify(note, origin, credential.public_key)
         except ProtocolError as error:
             raise _Refusal("refused", "checkpoint", str(error)) from error
+
+    def _permitted(self, item: Incoming, stub: BatchHeader, wall: int) -> None:
+        """A relay may have cut off a payload: only the pod's own word lets a batch be passed over."""
+        at, settings = datetime.fromtimestamp(wall, UTC), self.settings
+        try:
+            judge_permit(bytes(item.payload or b""), stub, settings.name, self.verifier, at, settings.fabric)
+        except ProtocolError as error:
+            raise _Refusal("refused", "no-permit", str(error)) from error
 
     def _payload(self, item: Incoming, header: BatchHeader) -> bytes:
         if item.payload is None:

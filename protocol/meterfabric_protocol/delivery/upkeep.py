@@ -64,9 +64,11 @@ class ProducerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """A question to the spool: the largest batch boundary up to which records are to be given up for a sink.
+    """A question to the spool: up to which batch boundary are records to be given up for a sink?
 
-    From ``first`` on, either all batches sealed before ``older_than`` (monotonic seconds), or about ``bytes``.
+    From ``first`` on, either all batches sealed before ``older_than`` (monotonic seconds), or about ``bytes``. The answer
+    is where the last such batch *of records* ends: notices are small and are never given up, or else each notice of
+    expiry would have to expire under another one.
     """
 
     origin: str
@@ -186,12 +188,19 @@ class Upkeep(ABC):
     # Questions
 
     def expiry_questions(self, now: float) -> list[Boundary]:
-        """What the spool must be asked to find records that waited too long; answer with `expire`."""
+        """What the spool must be asked to find records that waited too long; answer with `expire`.
+
+        Each log and sink comes up 64 times in an expiry period at most, so that a sink which stays away costs few
+        notices: a record may wait a 64th longer.
+        """
         questions: list[Boundary] = []
         for log in self.logs.values():
             for cursor in log.cursors.values():
                 expiry = self.policies[cursor.sink].expiry
-                if expiry is not None and cursor.floor < log.end and cursor.awaiting_notice is None:
+                if expiry is None or cursor.floor >= log.end or cursor.awaiting_notice is not None:
+                    continue
+                if now - cursor.expiry_at >= expiry / 64:
+                    cursor.expiry_at = now
                     questions.append(Boundary(log.origin, cursor.sink, cursor.floor, now - expiry, None))
         return questions
 

@@ -16,7 +16,8 @@ from meterfabric_protocol.delivery.stored import LogUpdate
 class Incoming:
     """One message from a relay. ``ticket`` is the shell's: it says where the answer goes.
 
-    ``header`` is the batch header, or the checkpoint's note where ``head``. ``payload`` is None for stubs and heads.
+    ``header`` is the batch header, or the checkpoint's note where ``head``. ``payload`` is the third frame: a stub's is
+    its permit; None for heads.
     """
 
     ticket: Any
