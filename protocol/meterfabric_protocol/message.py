@@ -220,7 +220,7 @@ def decode(envelope: bytes | memoryview, frames: int) -> Message:
         raise Malformed("envelope", f"version {head[2]}, this release speaks {VERSION}")
     try:
         message = _DECODER.decode(envelope[3:])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed("envelope", str(error)) from None
     least, most = FRAMES.get(type(message), (0, 0))
     if not least <= frames <= most:

@@ -7,14 +7,17 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import zmq
 from aiohttp import web
 
+from meterfabric_protocol.batch import BatchHeader
 from meterfabric_protocol.delivery import effects as e
 from meterfabric_protocol.delivery.credential import bare
+from meterfabric_protocol.delivery.permit import sign_permit
 from meterfabric_protocol.delivery.producer import ProducerCore
 from meterfabric_protocol.delivery.upkeep import ProducerSettings
 from meterfabric_protocol.hello import VERSION, HelloBody, sign_hello
@@ -94,6 +97,7 @@ class Sidecar:
             ),
             policies,
             self._verify_sink,
+            self._sign_permit,
         )
         self.shipper = Shipper(
             core,
@@ -143,6 +147,9 @@ class Sidecar:
             VERSION, "producer", self.log.origin, client_curve, self._server_key, nonce, "", 0, int(time.time())
         )
         return HelloFrames(nonce, (*sign_hello(body, self.log.key), self._chain))
+
+    def _sign_permit(self, stub: BatchHeader, sinks_excused: Sequence[str]) -> bytes:
+        return sign_permit(stub, sinks_excused, self.log.key, self._chain)
 
     def _verify_sink(self, sink: str, chain: bytes) -> bytes:
         identity = self._trust.verifier().verify(chain, datetime.now(UTC), role="sink", fabric=self.settings.fabric)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from meterfabric_protocol import ed25519
 from meterfabric_protocol.errors import Malformed, ProtocolError
 
 LABEL: Final = b"meterfabric answer v1\n"
@@ -68,7 +68,7 @@ def read(body: bytes) -> Answer:
         raise Malformed("answer", f"{len(body)} bytes, at most {MAX_ANSWER_BYTES} are taken")
     try:
         return _DECODER.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed("answer", str(error)) from None
 
 
@@ -79,6 +79,6 @@ def verify(body: bytes, signature: bytes, public_key: bytes) -> None:
         BadAnswer: the signature does not verify.
     """
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, LABEL + body)
-    except (InvalidSignature, ValueError):
-        raise BadAnswer("answer: the signature is not the sink's") from None
+        ed25519.verify("the sink", public_key, signature, LABEL + body)
+    except ProtocolError as error:
+        raise BadAnswer(f"answer: {error}") from None

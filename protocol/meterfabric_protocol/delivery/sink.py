@@ -20,7 +20,7 @@ from msgspec import structs
 
 from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol import notice as notices
-from meterfabric_protocol.batch import BatchHeader, decode_header, split, unpack
+from meterfabric_protocol.batch import BatchHeader, decode_header, parse_own_note, split, unpack
 from meterfabric_protocol.checkpoint import Checkpoint
 from meterfabric_protocol.cosignature import cosign
 from meterfabric_protocol.delivery.answer import Answer, Kind
@@ -369,7 +369,8 @@ class SinkCore:
 
     def _checkpoint(self, note: bytes, origin: str, credential: Credential) -> Checkpoint:
         try:
-            return checkpoints.verify(note, origin, credential.public_key)
+            signed = parse_own_note(note, origin, self.settings.limits)
+            return checkpoints.authenticate(signed, origin, credential.public_key)
         except ProtocolError as error:
             raise _Refusal("refused", "checkpoint", str(error)) from error
 
