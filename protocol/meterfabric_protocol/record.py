@@ -105,12 +105,14 @@ def split_lines(body: bytes, limits: Limits = DEFAULT) -> Split:
     lines = body.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    if not _are_objects(lines):
+    whole = _are_objects(lines)
+    if not whole:
         lines = [line for line in (line.strip(_SPACE) for line in lines) if line]
+        whole = _are_objects(lines)
     # The decoder asks for no newline between values: {…}{…} on one line could hide a record that is broken over two.
     # But where every line is {…} outwardly, none ends within a record (after an inner } no { can follow), and as many
     # lines as events are one each.
-    if events is None or len(lines) != len(events) or not _are_objects(lines):
+    if events is None or len(lines) != len(events) or not whole:
         raise _culprit(lines)
     return _split(body, _folded(lines) if b"\r" in body else lines, events, limits)
 
