@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from meterfabric_cli.arguments import EXIT_ERROR, Parser
-from meterfabric_cli.commands import audit, erase, local, prove, status, verify
+from meterfabric_cli.commands import audit, erase, local, prove, send, status, verify
 from meterfabric_cli.errors import CommandError
 
-_COMMANDS = (local, status, audit, prove, verify, erase)
+_COMMANDS = (local, send, status, audit, prove, verify, erase)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
