@@ -6,26 +6,30 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 
-_ID_MARK = "@" * 12
+VARIANTS = 16
+_ID_MARK = b"@" * 12
 
 
 class Events:
     """Messages of `per_message` events, each exactly `size` bytes as JSON, one a line.
 
-    Ids are unique over `stream` and the message's number. Subjects and values differ within a message; from one message
-    to the next only the ids do, which makes a message one call of bytes.join.
+    Ids are unique over `stream` and the message's number. Subjects and values differ within a message and from one
+    message to the next; after `VARIANTS` messages they come again under new ids, which makes a message one call of
+    bytes.join. No batch holds so many messages, so compressing gains nothing from it.
     """
 
     def __init__(self, per_message: int, size: int, stream: int) -> None:
         draw = random.Random(stream)
-        lines = [_event(draw, number, size, stream) for number in range(per_message)]
         self.per_message = per_message
         self.size = size
-        self._parts = b"".join(line + b"\n" for line in lines).split(_ID_MARK.encode())
+        self._variants = [
+            b"".join(_event(draw, number, size, stream) + b"\n" for number in range(per_message)).split(_ID_MARK)
+            for _ in range(VARIANTS)
+        ]
 
     def message(self, number: int) -> bytes:
         """The NDJSON body of message `number`."""
-        return (b"%012x" % number).join(self._parts)
+        return (b"%012x" % number).join(self._variants[number % VARIANTS])
 
     def messages(self, count: int) -> Iterator[bytes]:
         """The bodies of the first `count` messages."""
@@ -36,7 +40,7 @@ def _event(draw: random.Random, number: int, size: int, stream: int) -> bytes:
     data = {"input_tokens": draw.randrange(10_000), "output_tokens": draw.randrange(1000), "note": ""}
     event = {
         "specversion": "1.0",
-        "id": f"{stream:08x}-{_ID_MARK}-{number:06d}",
+        "id": f"{stream:08x}-{_ID_MARK.decode()}-{number:06d}",
         "source": "//bench/tokens",
         "type": "io.meterfabric.bench.request",
         "subject": f"customer-{draw.randrange(10_000):04d}",
