@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from meterfabric_protocol import batch, notice
 from meterfabric_protocol.delivery.answer import Answer
 from meterfabric_protocol.delivery.credential import bare
+from meterfabric_protocol.delivery.permit import sign_permit
 from meterfabric_protocol.delivery.sink import SinkCore, SinkSettings
 from meterfabric_protocol.delivery.verdict import Incoming
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle
@@ -46,7 +47,7 @@ class MadeLog:
         self.chain = authority.chain(self.key, uri) if enrolled else bare(self.key.public_key())
         self.frontier = CompactRange.empty()
         self.records_sealed = 0
-        self.sealed: list[tuple[batch.BatchHeader, bytes | None]] = []
+        self.sealed: list[tuple[batch.BatchHeader, bytes]] = []
 
     @property
     def size(self) -> int:
@@ -59,7 +60,11 @@ class MadeLog:
         payload = batch.join(leaves)
         header, self.frontier = batch.seal(self.origin, self.key, self.frontier, leaf_hashes(leaves), of, payload)
         self.records_sealed += len(leaves) if of == "records" else 0
-        self.sealed.append((header.stub(), None) if stub else (header, payload))
+        if stub:
+            permit = sign_permit(header.stub(), ["billing"], self.key, self.chain)
+            self.sealed.append((header.stub(), permit))
+        else:
+            self.sealed.append((header, payload))
         return self
 
     def say(self, *said: notice.Notice) -> MadeLog:
