@@ -99,9 +99,10 @@ async def opened(
 
 
 async def everything(spool: Spool, origin: str) -> list[StoredBatch]:
-    """All batches of a log, in order, in small helpings."""
+    """All batches of a log that are delivered, in order, in small helpings."""
     found: list[StoredBatch] = []
-    size = (await spool.log(origin)).size
+    log = await spool.log(origin)
+    size = log.size if log.superseded_at is None else log.superseded_at
     first = 0
     while first < size:
         some = await spool.fetch(origin, first, 100_000, 3)

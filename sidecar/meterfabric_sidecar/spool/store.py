@@ -23,8 +23,8 @@ from .clock import SpoolClock
 from .files import Files, SpoolFull
 from .lock import FolderLock
 from .quarantine import Quarantine
-from .reader import BatchRow
-from .rows import LogRow, Pending, Pressure, RecentRow, StoredBatch, Untold
+from .reads import SpoolReads
+from .rows import LogRow, Pressure, StoredBatch
 from .salvage import ask_for, open_whole
 from .settings import SpoolSettings
 from .usage import Usage
@@ -43,7 +43,7 @@ OnDamaged = Callable[[str, int, int, str], None]
 """Called in the event loop with origin, first, size and the notice's cause, for a payload that had to be given up."""
 
 
-class Spool:
+class Spool(SpoolReads):
     """See the module. Open with `Spool.open`, end with `close`; all methods are for the event loop's thread.
 
     `clock` is the spool's clock. Logs are named by origin: an unknown one raises KeyError. What writes raises
@@ -102,24 +102,12 @@ class Spool:
         await self._files.close()
         self._lock.close()
 
-    # -- reading
-
-    async def logs(self) -> list[LogRow]:
-        """All logs, oldest first, as committed."""
-        return await self._files.read(reader.logs)
+    # -- delivering
 
     async def facts(self) -> list[LogFacts]:
         """All logs with their cursors, as the delivery core wants them at start."""
         await self.flush()
         return await self._files.read(reader.facts)
-
-    async def log(self, origin: str) -> LogRow:
-        """One log as committed."""
-        return await self._files.read(partial(reader.log, log_id=self._ids[origin]))
-
-    async def root_at(self, origin: str, size: int) -> bytes | None:
-        """The log's root at a batch boundary; None where `size` is none."""
-        return await self._files.read(partial(reader.root_at, log_id=self._ids[origin], size=size))
 
     async def fetch(self, origin: str, first: int, max_bytes: int, max_batches: int) -> list[StoredBatch]:
         """Batches from leaf `first` (a boundary) on, verified against their stored roots.
@@ -134,51 +122,6 @@ class Spool:
         if damage is not None:
             await self._put_aside(origin, damage)
         return found
-
-    async def leaves(self, origin: str, first: int) -> list[bytes] | None:
-        """The leaves of the batch that begins at `first`, verified; None where they are gone."""
-        log = self._ids[origin]
-        return await self._files.read(lambda db: load.leaves(db, reader.log(db, log), first, self._limits))
-
-    async def batches(self, origin: str, first: int, count: int) -> list[BatchRow]:
-        """Up to `count` batches from leaf `first` on, without their payloads."""
-        return await self._files.read(partial(reader.batches_from, log_id=self._ids[origin], first=first, count=count))
-
-    async def boundary_at(self, origin: str, first: int, sealed_by: float) -> int:
-        """The largest boundary whose batches from `first` on were all sealed when `clock` read `sealed_by` or less."""
-        log = self._ids[origin]
-        return await self._files.read(lambda db: reader.boundary_at(db, log, first, sealed_by))
-
-    async def boundary_after(self, origin: str, first: int, stored: int) -> int:
-        """The smallest boundary with at least `stored` payload bytes between `first` and it, or the log's end."""
-        log = self._ids[origin]
-        return await self._files.read(lambda db: reader.boundary_after(db, log, first, stored))
-
-    async def pending(self, origin: str, position: int) -> Pending:
-        """Records, bytes and age of what lies between a position (a boundary) and the log's end."""
-        log, now = self._ids[origin], self.clock.now()
-        return await self._files.read(lambda db: reader.pending(db, log, position, now))
-
-    async def untold(self) -> list[Untold]:
-        """Damaged batches without a notice about them: a crash came in between."""
-        return await self._files.read(reader.untold)
-
-    def recent(self, seq: int) -> RecentRow | None:
-        """The keys stored under `seq`; None where they can't be read. Blocks for one lookup."""
-        try:
-            return self._files.look(partial(reader.recent, seq=seq))
-        except sqlite3.Error:
-            return None
-
-    async def recent_after(self, seq: int, count: int) -> list[RecentRow]:
-        """Up to `count` rows of keys after `seq`, oldest first."""
-        return await self._files.read(partial(reader.recent_after, seq=seq, count=count))
-
-    async def note(self, key: str) -> str | None:
-        """A value kept with `keep_note`."""
-        return await self._files.read(partial(reader.meta, key=key))
-
-    # -- writing
 
     async def commit(self, batch: Sealing, after: Callable[[], None] = lambda: None, also: Also | None = None) -> None:
         """Store a sealed batch durably, `also` in the same transaction, then run `after` in the writer's thread (it
