@@ -16,7 +16,7 @@ from .keys import Head, KeyFolder
 from .opening import Begin, GoOn, decide
 from .sealer import Sealed, Sealer
 from .spool import LogRow, Spool, StoredBatch
-from .spool.store import utc_now
+from .spool.clock import utc_now
 from .spool.writer import Also, Sealing
 
 Kind: TypeAlias = Literal["records", "notices"]

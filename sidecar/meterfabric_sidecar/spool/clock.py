@@ -5,6 +5,7 @@ wall clock nor a pod that slept expires a record.
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 
 class SpoolClock:
@@ -25,3 +26,8 @@ class SpoolClock:
     def move_to(self, reading: float) -> None:
         """Go on from `reading` where that is later: a reopened database may have persisted more than this knows."""
         self._offset = max(self._offset, reading - self._monotonic())
+
+
+def utc_now() -> str:
+    """The wall clock for people, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,41 +9,34 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-from meterfabric_protocol.delivery.effects import CursorRow, LogFacts
+from meterfabric_protocol.delivery.effects import LogFacts
 from meterfabric_protocol.limits import DEFAULT, Limits
 
 from . import load, reader, writer
 from .ballast import Ballast
-from .clock import SpoolClock
+from .clock import SpoolClock, utc_now
 from .files import Files, SpoolFull
 from .lock import FolderLock
 from .quarantine import Quarantine
-from .reads import SpoolReads
 from .rows import LogRow, Pressure, StoredBatch
 from .salvage import ask_for, open_whole
 from .settings import SpoolSettings
+from .upkeep import SpoolUpkeep
 from .usage import Usage
 from .waiting import Upkeep
 from .writer import Also, Sealing
 
 DATABASE: Final = "spool.db"
 QUARANTINE: Final = "quarantine"
-UPKEEP_SECONDS: Final = 0.1
-"""How long a cursor or a drop waits for others, and for a commit to travel along with."""
-CLOCK_SECONDS: Final = 5.0
-"""How often the clock is persisted when nothing else is."""
-_SHRINK_PAGES: Final = 64
-
 OnDamaged = Callable[[str, int, int, str], None]
 """Called in the event loop with origin, first, size and the notice's cause, for a payload that had to be given up."""
 
 
-class Spool(SpoolReads):
+class Spool(SpoolUpkeep):
     """See the module. Open with `Spool.open`, end with `close`; all methods are for the event loop's thread.
 
     `clock` is the spool's clock. Logs are named by origin: an unknown one raises KeyError. What writes raises
@@ -198,25 +191,6 @@ class Spool(SpoolReads):
             pass
         del self._ids[origin]
 
-    def save_cursor(self, origin: str, sink: str, row: CursorRow) -> None:
-        """Keep a cursor; durable within UPKEEP_SECONDS, for losing it only repeats a receipt."""
-        self._upkeep.cursors[self._ids[origin], sink] = row
-
-    def remove_cursor(self, origin: str, sink: str) -> None:
-        """The sink left."""
-        self._upkeep.cursors[self._ids[origin], sink] = None
-
-    def drop_to(self, origin: str, size: int) -> None:
-        """Let go of the payloads of all records before leaf `size` (a boundary); roots and checkpoints stay.
-
-        Done in bounded steps in the background.
-        """
-        self._upkeep.drop(self._ids[origin], size)
-
-    def forget_recent(self, before: int) -> None:
-        """Rows of the window below this seq may go."""
-        self._upkeep.recent_before = max(before, self._upkeep.recent_before)
-
     # -- room
 
     def pressure(self) -> Pressure:
@@ -237,54 +211,6 @@ class Spool(SpoolReads):
         does that. Records are refused meanwhile. Returns why."""
         await self._files.ruined.wait()
         return self._files.failure or ""
-
-    # -- upkeep
-
-    async def flush(self) -> None:
-        """Store what waits now: cursors, the clock and a step of the drops."""
-        work, now, utc = self._take_upkeep(), self.clock.now(), utc_now()
-
-        def keep_up(db: sqlite3.Connection) -> Upkeep:
-            left = writer.upkeep(db, work, now, utc)
-            self._ballast.take()
-            self._usage.measured(*writer.pages(db))
-            if self._usage.wal > 2 * self._settings.wal:
-                writer.fold_wal(db)
-            if excess := self._usage.excess or self._usage.idle_excess:
-                writer.shrink(db, min(excess, _SHRINK_PAGES))
-                self._usage.measured(*writer.pages(db))
-            return left
-
-        await self._keeping(work, keep_up)
-
-    def _take_upkeep(self) -> Upkeep:
-        work, self._upkeep = self._upkeep, Upkeep()
-        self._upkeep_due = self.clock.now() + UPKEEP_SECONDS
-        return work
-
-    async def _keeping(self, work: Upkeep, action: Callable[[sqlite3.Connection], Upkeep]) -> None:
-        left = work
-        try:
-            left = await self._files.write(action)
-        finally:
-            self._upkeep.add_older(left)
-
-    async def _keep_up(self) -> None:
-        persisted = self.clock.now()
-        while True:
-            await asyncio.sleep(UPKEEP_SECONDS)
-            now = self.clock.now()
-            waits = bool(self._upkeep) and now >= self._upkeep_due
-            if (
-                waits
-                or self.failure
-                or not self._ballast.held
-                or now - persisted >= CLOCK_SECONDS
-                or self._usage.excess
-            ):
-                with suppress(SpoolFull):
-                    await self.flush()
-                    persisted = now
 
     async def _put_aside(self, origin: str, damage: load.Damage) -> None:
         log = self._ids[origin]
@@ -316,8 +242,3 @@ class Spool(SpoolReads):
             db.close()
             raise
         return db
-
-
-def utc_now() -> str:
-    """The wall clock for people, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
