@@ -7,9 +7,9 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import zmq
 from aiohttp import web
@@ -45,10 +45,11 @@ from meterfabric_sidecar.meters import Meters
 from meterfabric_sidecar.producer_log import ProducerLog, origin_maker
 from meterfabric_sidecar.settings import Settings
 from meterfabric_sidecar.shipper import Shipper
-from meterfabric_sidecar.spool import Spool
+from meterfabric_sidecar.spool import Spool, SpoolFull
 from meterfabric_sidecar.spool.settings import SpoolSettings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _SINKS = "sinks"
 """Where the spool keeps which sinks there were last."""
@@ -183,17 +184,16 @@ class Sidecar:
 
 async def serve_sidecar(settings: Settings, stop: Stop) -> None:
     """Run one sidecar until told to stop, then drain and close the log."""
-    spool = await Spool.open(
-        settings.spool_dir,
-        SpoolSettings(quota=settings.spool.quota),
-        limits=Limits(record_bytes=settings.record_bytes),
-    )
+    limits = Limits(record_bytes=settings.record_bytes)
+    quota = SpoolSettings(quota=settings.spool.quota)
+    spool = await _once_there_is_room(lambda: Spool.open(settings.spool_dir, quota, limits=limits), stop)
     known = await spool.note(_SINKS)
     first = sinks.decode(settings.sinks.read_bytes()) if known is None else sinks.decode(known)
     if known is None:
-        await spool.keep_note(_SINKS, sinks.encode(first).decode())
+        noted = sinks.encode(first).decode()
+        await _once_there_is_room(lambda: spool.keep_note(_SINKS, noted), stop)
     sidecar = Sidecar(settings, spool, first)
-    await sidecar.open()
+    await _once_there_is_room(sidecar.open, stop)
 
     def set_sinks(policies: tuple[e.SinkPolicy, ...]) -> None:
         sidecar.shipper.set_sinks(policies)
@@ -207,7 +207,10 @@ async def serve_sidecar(settings: Settings, stop: Stop) -> None:
     sink_file.look()
     relays.look()
     started()
-    loops = [asyncio.create_task(work) for work in (sidecar.shipper.run(), relays.run(), sink_file.run())]
+    loops = [
+        asyncio.create_task(work)
+        for work in (sidecar.shipper.run(), relays.run(), sink_file.run(), _until_ruined(spool))
+    ]
     try:
         stopping = asyncio.create_task(stop.wait())
         ended, _ = await asyncio.wait([*loops, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -231,6 +234,26 @@ async def serve_sidecar(settings: Settings, stop: Stop) -> None:
         await pages.close()
         context.term()
         await spool.close()
+
+
+async def _until_ruined(spool: Spool) -> None:
+    """Whoever restarts this process has the next start salvage what can be read. Raises RuntimeError."""
+    raise RuntimeError(f"the spool's database is damaged, and is salvaged at the next start: {await spool.ruined()}")
+
+
+async def _once_there_is_room(work: Callable[[], Awaitable[T]], stop: Stop) -> T:
+    """Do what needs the spool's disk; one that is full at the start is waited out like one that fills up later."""
+    while True:
+        try:
+            return await work()
+        except SpoolFull as full:
+            log.warning("the spool's disk takes nothing yet", extra={"reason": full.reason})
+            try:
+                async with asyncio.timeout(full.retry_after):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+            raise
 
 
 async def _listen(settings: Settings, sidecar: Sidecar) -> tuple[WebServer, ZeromqIngest, zmq.Context[Any]]:

@@ -132,6 +132,14 @@ def batch_over(db: sqlite3.Connection, log_id: int, leaf: int) -> BatchRow | Non
     return found if found and found.size > leaf else None
 
 
+def newest_batch(db: sqlite3.Connection, log_id: int) -> BatchRow | None:
+    """The last batch there is of a log; a log that lost rows with a damaged database may have had later ones."""
+    row = db.execute(
+        f"{_BATCH} WHERE id < ? AND id >= ? ORDER BY id DESC LIMIT 1", (row_id(log_id + 1, 0), row_id(log_id, 0))
+    ).fetchone()
+    return BatchRow._make(row) if row else None
+
+
 def payload(db: sqlite3.Connection, log_id: int, first: int) -> Payload | None:
     """The payload of the batch that begins at `first`; None where it was dropped."""
     row = db.execute(
@@ -196,7 +204,7 @@ def facts(db: sqlite3.Connection) -> list[LogFacts]:
     """All logs with their cursors and newest checkpoints, oldest first."""
     found = []
     for row in logs(db):
-        newest = batch_over(db, row.id, row.size - 1)
+        newest = newest_batch(db, row.id)
         key = Ed25519PublicKey.from_public_bytes(row.public_key)
         cursors = {
             sink: CursorRow(acked, root, receipt, excused_from, excused_to)

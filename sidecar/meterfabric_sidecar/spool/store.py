@@ -228,7 +228,12 @@ class Spool(SpoolUpkeep):
     def _reopen(self, failure: str | None) -> sqlite3.Connection:
         if failure is not None:
             self._ballast.release()
-        db = open_whole(self._path, self._settings, self._quarantine)
+        try:
+            db = open_whole(self._path, self._settings, self._quarantine)
+        except (sqlite3.Error, OSError):
+            # A start on a disk without a free byte: the file left there by the process before is what makes room.
+            self._ballast.release()
+            db = open_whole(self._path, self._settings, self._quarantine)
         try:
             if failure is not None:
                 # After a failed fsync the system may hold as clean what never reached the disk: write it anew.
