@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
 
 from meterfabric_cli.arguments import EXIT_ERROR, Parser
-from meterfabric_cli.commands import audit, erase, local, prove, send, status, verify
 from meterfabric_cli.errors import CommandError
 
-_COMMANDS = (local, send, status, audit, prove, verify, erase)
+_COMMANDS = ("local", "send", "status", "audit", "prove", "verify", "erase")
+"""Modules of meterfabric_cli.commands, in the order of the help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,9 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Carries usage records from where they were measured to where they are billed, and proves it.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for module in _COMMANDS:
-        module.add(commands)
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    # Only what is called is imported: `verify` needs no web server and no progress bar, and each takes its time.
+    for name in words[:1] if words and words[0] in _COMMANDS else _COMMANDS:
+        importlib.import_module(f"meterfabric_cli.commands.{name}").add(commands)
+    options = parser.parse_args(words)
     # What records say of themselves may be beyond what this terminal can show.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 
 class Watcher(Protocol):
@@ -26,9 +24,6 @@ class Watcher(Protocol):
 class Silent:
     """Tells only what stays."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
     def read(self, size: int) -> None:
         """See Watcher."""
 
@@ -37,37 +32,16 @@ class Silent:
 
     def say(self, text: str) -> None:
         """See Watcher."""
-        self._console.out(text, highlight=False)
-
-
-class Bar:
-    """A bar over the bytes read, with the records answered."""
-
-    def __init__(self, progress: Progress, total: int | None) -> None:
-        self._progress = progress
-        self._task = progress.add_task("sending", total=total, records="")
-
-    def read(self, size: int) -> None:
-        """See Watcher."""
-        self._progress.advance(self._task, size)
-
-    def answered(self, accepted: int, refused: int) -> None:
-        """See Watcher."""
-        records = f"{accepted:,} accepted" + (f", {refused:,} refused" if refused else "")
-        self._progress.update(self._task, records=records)
-
-    def say(self, text: str) -> None:
-        """See Watcher."""
-        self._progress.console.out(text, highlight=False)
+        print(text, file=sys.stderr)
 
 
 @contextmanager
 def watching(total: int | None) -> Iterator[Watcher]:
     """A bar on standard error where that is a terminal. `total`: bytes to come, None where that isn't known."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield Silent(console)
+    if not sys.stderr.isatty():
+        yield Silent()
         return
-    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[records]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield Bar(progress, total)
+    from meterfabric_cli.sending.bar import bar  # noqa: PLC0415 - takes its time, and only a terminal needs it
+
+    with bar(total) as drawn:
+        yield drawn
