@@ -24,7 +24,7 @@ Fate: TypeAlias = Literal[
     "expired",  # passed over: given up for this sink, a notice says so
     "lost",  # passed over: the sink had received it and lost it, a notice says so
     "unowed",  # passed over or not sent: from before the sink joined or after it left, a notice says so
-    "missing",  # not held: lost with the sidecar's disk, as the next log says, or another branch of a forked log
+    "missing",  # lost with the sidecar's disk, as the next log says, or on a branch of a forked log that it gave up
     "pending",  # not held: behind the position, and the pod may yet send it
     "abandoned",  # not held: behind the position, and the pod vanished
     "unexplained",  # passed over and no notice says why, or a hole in what is stored
@@ -163,7 +163,7 @@ def _books(log: LogEvidence, said: _Said, held: dict[tuple[str, int, int], Store
         if at < batch.first:
             stretches.append(Stretch(at, batch.first, "unknown", "unexplained"))
         if batch.kind == "stub":
-            stretches += _passed(batch, said, held)
+            stretches += _passed(batch, said, held, log.held.final_size)
         else:
             stretches.append(Stretch(batch.first, batch.size, batch.of, "delivered"))
         at = max(at, batch.size)
@@ -174,12 +174,16 @@ def _books(log: LogEvidence, said: _Said, held: dict[tuple[str, int, int], Store
     return LogBooks(log.held.origin, tuple(stretches))
 
 
-def _passed(batch: StoredBatch, said: _Said, held: dict[tuple[str, int, int], StoredBatch]) -> list[Stretch]:
+def _passed(
+    batch: StoredBatch, said: _Said, held: dict[tuple[str, int, int], StoredBatch], final_size: int
+) -> list[Stretch]:
     """The fates of a stub's leaves: the first notice that covers them, in the order of how much it tells."""
     repeated = [
         (again.at, again.at + again.size - again.first) for of, again in said.repeated if _stands(held, of, again)
     ]
     unowed = [(0, size) for size in said.joined]
+    # Past where a later log lets this one end, what would have explained the stub may be lost as well.
+    missing = said.missing if final_size == UNNAMED else [*said.missing, (final_size, batch.size)]
     left: list[Range] = [(batch.first, batch.size)]
     stretches: list[Stretch] = []
     explanations: tuple[tuple[Fate, list[Range]], ...] = (
@@ -188,6 +192,7 @@ def _passed(batch: StoredBatch, said: _Said, held: dict[tuple[str, int, int], St
         ("expired", said.expired),
         ("lost", said.lost),
         ("unowed", unowed),
+        ("missing", missing),
     )
     for fate, ranges in explanations:
         rest: list[Range] = []

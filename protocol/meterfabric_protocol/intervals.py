@@ -25,8 +25,8 @@ def split(whole: Range, by: Iterable[Range]) -> tuple[list[Range], list[Range]]:
     inside: list[Range] = []
     outside: list[Range] = []
     at, end = whole
-    for first, size in merge(by):
-        first, size = max(first, at), min(size, end)
+    for low, high in merge(by):
+        first, size = max(low, at), min(high, end)
         if first >= size:
             continue
         if at < first:

@@ -31,7 +31,8 @@ class Cursor:
 
     `acked` ≤ `sent`; between them the batches in `flights`, in order. `epoch` rises at every rewind, and answers of an
     earlier one rewind nothing. `known`: the sink told its position since this session of work began; `told` is what it
-    said last. `via` is the relay in use.
+    said last. `walking`: the sink holds another log under this origin, and its answers to one batch after another from
+    leaf 0 on will tell where they part. `via` is the relay in use.
     """
 
     sink: str
@@ -44,6 +45,7 @@ class Cursor:
     epoch: int = 0
     known: bool = False
     told: int = 0
+    walking: bool = False
     probing: bool = False
     via: str | None = None
     moving: bool = False
@@ -78,6 +80,15 @@ class Cursor:
     def floor(self) -> int:
         """Leaves below are owed to this sink no more: received, passed over, or excused by a notice."""
         return self.excused_to if self.excused_from <= self.acked < self.excused_to else self.acked
+
+    @property
+    def settled(self) -> bool:
+        """Whether `floor` is what is owed now: no notice that changes it is under way, and it isn't being looked for."""
+        return self.awaiting_notice is None and not self.walking
+
+    def walk(self) -> None:
+        """Find out from leaf 0 on where the sink's log parts from ours."""
+        self.acked, self.root, self.walking = 0, b"", True
 
     def excuses(self, parcel: Parcel) -> bool:
         """Whether a notice permits this batch to be passed over as a stub."""

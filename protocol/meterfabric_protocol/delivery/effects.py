@@ -163,12 +163,14 @@ class Fork:
     """A sink holds another log under this origin, alike up to ``common``: end it there.
 
     The shell opens a new log that `continues` it (and the active one) and appends what lies past ``common`` again,
-    batch by batch, naming them in the notice.
+    batch by batch, naming them in the notice. ``heard`` is how far the sink holds the log, for the notice to tell where
+    that is beyond the log's own size: our spool is behind what it once sent.
     """
 
     origin: str
     common: int
     sink: str
+    heard: int = 0
 
 
 @dataclass(frozen=True, slots=True)

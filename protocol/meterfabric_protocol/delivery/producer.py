@@ -16,7 +16,7 @@ from typing import TypeAlias
 from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol import cosignature
 from meterfabric_protocol import message as m
-from meterfabric_protocol.batch import BatchHeader, decode_header
+from meterfabric_protocol.batch import BatchHeader, decode_header, encode_header
 from meterfabric_protocol.delivery import answer as answers
 from meterfabric_protocol.delivery.cursor import Cursor, Flight
 from meterfabric_protocol.delivery.effects import (
@@ -252,6 +252,7 @@ class ProducerCore(Upkeep):
         if not landed:
             return []
         cursor.failures = 0
+        cursor.walking = cursor.walking and cursor.acked < cursor.told
         cursor.deadline = now + self.settings.receipt_timeout if cursor.flights else None
         effects: list[Effect] = [
             Progress(log.origin, cursor.sink, f.first, f.size, f.received, now - f.sent_at, f.records) for f in landed
@@ -287,12 +288,15 @@ class ProducerCore(Upkeep):
             effects.append(SaveCursor(log.origin, cursor.sink, cursor.row()))
             stuck = False
         elif answer.size > log.size:
-            # Our spool is behind what it once sent. What is sealed next will conflict, and that opens a new log.
             effects.append(Alarm("spool-behind", log.origin, cursor.sink, f"holds {answer.size}, we have {log.size}"))
+            if probe and log.active and log.superseded_at is None:
+                # Our spool is behind what it once sent; to go on would sign a second root for the sizes up to there.
+                log.superseded_at = log.size
+                effects.append(Fork(log.origin, log.size, cursor.sink, answer.size))
         elif answer.size == cursor.acked and cursor.root not in (b"", answer.root):
             # Same size, other root: the logs parted below. From the start, the sink's answers find where.
             effects.append(Alarm("equivocation", log.origin, cursor.sink, f"another root at {answer.size} is held"))
-            cursor.acked, cursor.root = 0, b""
+            cursor.walk()
         cursor.rewind()
         cursor.known = True
         if stuck:
@@ -303,22 +307,30 @@ class ProducerCore(Upkeep):
         return effects
 
     def _conflict(self, log: Log, cursor: Cursor, answer: answers.Answer, now: float) -> list[Effect]:
+        """The sink holds another log. It ends for us where the two part, which is known once the sink gave its answer
+        to every batch before that again."""
         flight = next((f for f in cursor.flights if f.size == answer.about), None)
-        if flight is None:
+        probe = cursor.probing
+        cursor.rewind()
+        if probe:
+            cursor.known = True
+            if cursor.acked < log.end or answer.size < log.end:
+                cursor.walk()
+                cursor.rewind()
+            return []
+        if flight is None or flight.first != cursor.acked:
+            return []
+        if not cursor.walking:
+            cursor.walk()
             cursor.rewind()
             return []
-        common = flight.first
-        known = common == cursor.acked
-        cursor.rewind()
-        if not known:
-            # Which batches before it agree is for the sink to say: it gives them their receipts again.
-            return []
+        common, cursor.walking = flight.first, False
         if log.superseded_at is not None and log.superseded_at <= common:
             return []
         log.superseded_at = common
         return [
             Alarm("equivocation", log.origin, cursor.sink, f"the logs part at {common}: {answer.detail}"),
-            Fork(log.origin, common, cursor.sink),
+            Fork(log.origin, common, cursor.sink, answer.size),
         ]
 
     # Moving batches
@@ -377,13 +389,13 @@ class ProducerCore(Upkeep):
                 if cursor.acked < log.end or cursor.flights or not cursor.known:
                     effects += self._aim(log, cursor, now)
             for _ in range(self.settings.burst):
-                groups: dict[tuple[str, int], list[Cursor]] = {}
+                groups: dict[tuple[str, int, bool], list[Cursor]] = {}
                 for cursor in log.cursors.values():
                     if self._ready(log, cursor, now) and cursor.via is not None:
-                        groups.setdefault((cursor.via, cursor.sent), []).append(cursor)
+                        groups.setdefault((cursor.via, cursor.sent, cursor.sent < cursor.told), []).append(cursor)
                 sent = False
-                for (relay, first), cursors in groups.items():
-                    done, more = self._ship(log, self.links[relay], first, cursors, blocked, now)
+                for (relay, first, there), cursors in groups.items():
+                    done, more = self._ship(log, self.links[relay], first, there, cursors, blocked, now)
                     effects += more
                     sent = sent or done
                 if not sent:
@@ -404,11 +416,15 @@ class ProducerCore(Upkeep):
         log: Log,
         link: Link,
         first: int,
+        there: bool,
         cursors: list[Cursor],
         blocked: dict[tuple[str, str], list[int]],
         now: float,
     ) -> tuple[bool, list[Effect]]:
-        """Send the batch at ``first`` to those of the cursors that have credit; (whether any, effects)."""
+        """Send the batch at ``first`` to those of the cursors that have credit; (whether any, effects).
+
+        ``there``: the sinks said that they are past it, and only give their answer again; so it goes without payload.
+        """
         parcel = log.parcels.get(first)
         if parcel is None:
             if (log.origin, first) in self._fetching or now < log.unreadable_until:
@@ -416,7 +432,10 @@ class ProducerCore(Upkeep):
             self._fetching.add((log.origin, first))
             return False, [Fetch(log.origin, first, self.settings.fetch)]
         effects: list[Effect] = []
-        if parcel.payload is None:
+        if there:
+            # Without a permit: a sink that is not past it after all refuses it, and is asked where it is.
+            frames: tuple[bytes, ...] = (log.chain, encode_header(decode_header(parcel.header).stub()))
+        elif parcel.payload is None:
             effects, cursors, frames = self._stub(log, cursors, parcel)
         else:
             frames = (log.chain, parcel.header, parcel.payload)
@@ -450,15 +469,13 @@ class ProducerCore(Upkeep):
         """For which of the cursors the stub may travel now, and its frames; the others wait for a notice first."""
         effects: list[Effect] = []
         excused = [cursor for cursor in cursors if cursor.excuses(parcel)]
-        # A sink that said it is past this batch has it: it only gives its answer again.
-        able = [cursor for cursor in cursors if cursor in excused or parcel.size <= cursor.told]
         for cursor in cursors:
-            if cursor not in able:
+            if cursor not in excused:
                 effects += self.excuse_loss(log, cursor, parcel)
         if not excused:
-            return effects, able, (log.chain, parcel.header)
+            return effects, [], ()
         permit = self._sign_permit(decode_header(parcel.header), [cursor.sink for cursor in excused])
-        return effects, able, (log.chain, parcel.header, permit)
+        return effects, excused, (log.chain, parcel.header, permit)
 
     def _wishes(self, blocked: dict[tuple[str, str], list[int]], now: float) -> list[Effect]:
         """Ask for the credit that is missing, and as much again as lies ready behind it.

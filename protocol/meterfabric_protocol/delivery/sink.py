@@ -161,6 +161,10 @@ class SinkCore:
         try:
             header = self._header(item)
             credential = self._credential(item, position, wall)
+            if header.first != position.size:
+                # Another worker, or the same message come twice, was faster.
+                raise _Refusal("position")
+            self._within(header, position, credential)
             have = (
                 forked is not None
                 and stored is not None
@@ -207,10 +211,7 @@ class SinkCore:
             else:
                 verdict.questions.append(Question(item, point, header.note))
             return None
-        if credential.certificate is None and header.size > max(held.final_size, 0):
-            raise _Refusal("refused", "no-certificate", f"vouched for up to {held.final_size} only")
-        if held.final_size != UNNAMED and header.size > held.final_size:
-            raise _Refusal("refused", "superseded", f"a later log names {held.final_size} as the end of this one")
+        self._within(header, held, credential)
         if header.kind == "records" and header.first < held.again_to:
             if item.origin in verdict.updates:
                 verdict.reread.append(item)
@@ -218,6 +219,13 @@ class SinkCore:
                 verdict.questions.append(Question(item, point, header.note, again=True))
             return None
         return self._append(item, held, header, point, credential, view, verdict, wall)
+
+    def _within(self, header: BatchHeader, held: Held, credential: Credential) -> None:
+        """Whether the log may have this batch: by its certificate, or up to where a later log says that it ended."""
+        if credential.certificate is None and header.size > max(held.final_size, 0):
+            raise _Refusal("refused", "no-certificate", f"vouched for up to {held.final_size} only")
+        if held.final_size != UNNAMED and header.size > held.final_size:
+            raise _Refusal("refused", "superseded", f"a later log names {held.final_size} as the end of this one")
 
     def _append(
         self,

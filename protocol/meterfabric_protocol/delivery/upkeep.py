@@ -66,9 +66,9 @@ class ProducerSettings:
 class Boundary:
     """A question to the spool: up to which batch boundary are records to be given up for a sink?
 
-    From ``first`` on, either all batches sealed before ``older_than`` (monotonic seconds), or about ``bytes``. The answer
-    is where the last such batch *of records* ends: notices are small and are never given up, or else each notice of
-    expiry would have to expire under another one.
+    From ``first`` on, either all batches sealed before ``older_than`` (monotonic seconds), or about ``bytes``. The
+    answer is where the last such batch *of records* ends: notices are small and are never given up, or else each notice
+    of expiry would have to expire under another one.
     """
 
     origin: str
@@ -197,7 +197,7 @@ class Upkeep(ABC):
         for log in self.logs.values():
             for cursor in log.cursors.values():
                 expiry = self.policies[cursor.sink].expiry
-                if expiry is None or cursor.floor >= log.end or cursor.awaiting_notice is not None:
+                if expiry is None or cursor.floor >= log.end or not cursor.settled:
                     continue
                 if now - cursor.expiry_at >= expiry / 64:
                     cursor.expiry_at = now
@@ -222,7 +222,7 @@ class Upkeep(ABC):
                 return [], [
                     Boundary(log.origin, cursor.sink, cursor.floor, None, missing)
                     for cursor in chosen
-                    if cursor.awaiting_notice is None
+                    if cursor.settled
                 ]
         return [], []
 

@@ -1,0 +1,142 @@
+"""Holds the books after a history: what every sink stores, against what truly happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meterfabric_protocol import checkpoint, cosignature
+from meterfabric_protocol.books import LogBooks, LogEvidence, account
+from meterfabric_protocol.delivery.effects import SinkPolicy
+from meterfabric_protocol.delivery.stored import StoredBatch
+from meterfabric_protocol.errors import ProtocolError
+from meterfabric_protocol.identity import cosigner, parse_origin
+from meterfabric_protocol.merkle import CompactRange, leaf_hashes
+
+from . import pki
+from .destination import Rows
+from .kernel import Violation
+from .ledger import Record
+from .world import World
+
+
+def check(world: World) -> None:
+    """Check everything. Raises Violation."""
+    owed = {policy.name: policy for policy in world.policies}
+    for sink, destination in world.destinations.items():
+        for origin in destination.rows.held:
+            _verify_log(sink, destination.rows, origin)
+        delivered = _delivered(world, sink, destination.rows)
+        if sink in owed:
+            _balance(world, owed[sink], destination.rows, delivered)
+
+
+def _leaves(batch: StoredBatch) -> list[bytes]:
+    return batch.payload.split(b"\n")[:-1]
+
+
+def _verify_log(sink: str, rows: Rows, origin: str) -> None:
+    """Every root and signature, from the stored bytes alone."""
+    held = rows.held[origin]
+    frontier = CompactRange.empty()
+    counts = {"records": 0, "notices": 0, "stub": 0}
+    bodies: list[tuple[int, bytes]] = []
+    for batch in rows.batches.get(origin, ()):
+        what = f"{sink}, {origin} [{batch.first}, {batch.size})"
+        if batch.first != frontier.size:
+            raise Violation("gap", f"{what} after {frontier.size}")
+        stored = CompactRange.decode(batch.first, batch.size, batch.roots)
+        if batch.kind != "stub" and CompactRange.empty(batch.first).append(leaf_hashes(_leaves(batch))) != stored:
+            raise Violation("bytes", f"{what}: the payload is not what was hashed")
+        frontier = frontier.extend(stored)
+        counts[batch.kind] += batch.size - batch.first
+        if batch.kind == "notices":
+            bodies += enumerate(_leaves(batch), batch.first)
+        try:
+            point = checkpoint.verify(batch.note, origin, held.public_key)
+        except ProtocolError as error:
+            raise Violation("checkpoint", f"{what}: {error}") from error
+        if (point.first, point.size, point.root) != (batch.first, batch.size, frontier.root()):
+            raise Violation("root", f"{what}: the checkpoint is of another tree")
+        if (batch.cosignature is None) != (batch.kind == "stub"):
+            raise Violation("false-receipt", f"{what}: {batch.kind} with cosignature {batch.cosignature!r}")
+        if batch.cosignature is not None:
+            name = cosigner(pki.FABRIC, sink)
+            text = checkpoint.parse(batch.note).text
+            cosignature.verify(text, batch.cosignature.encode(), name, pki.public(f"sink {sink}"))
+    if (held.size, held.root, held.frontier) != (frontier.size, frontier.root(), frontier.encode()):
+        raise Violation("position", f"{sink}, {origin}: at {held.size}, its batches end at {frontier.size}")
+    if (held.records, held.notices, held.stubbed) != (counts["records"], counts["notices"], counts["stub"]):
+        raise Violation("counts", f"{sink}, {origin}: {counts}, the row says otherwise")
+    if bodies != [(notice.index, notice.body) for notice in rows.notices.get(origin, ())]:
+        raise Violation("notices", f"{sink}, {origin}: the notices kept are not those delivered")
+    if held.head_size < held.size:
+        raise Violation("head", f"{sink}, {origin}: head {held.head_size} below position {held.size}")
+
+
+def _delivered(world: World, sink: str, rows: Rows) -> dict[bytes, tuple[str, int]]:
+    """Where each record is held; each once, each submitted, each where its producer put it."""
+    found: dict[bytes, tuple[str, int]] = {}
+    for origin, batches in rows.batches.items():
+        for batch in batches:
+            if batch.kind != "records":
+                continue
+            for index, leaf in enumerate(_leaves(batch), batch.first):
+                record = world.ledger.records.get(leaf)
+                if record is None or (origin, index) not in record.places:
+                    raise Violation("made-up", f"{sink}: {leaf!r} at {origin} {index} was never put there")
+                if leaf in found:
+                    raise Violation("twice", f"{sink}: {leaf!r} at {found[leaf]} and {(origin, index)}")
+                found[leaf] = origin, index
+    return found
+
+
+def _balance(world: World, policy: SinkPolicy, rows: Rows, delivered: dict[bytes, tuple[str, int]]) -> None:
+    """Every record that was answered has one fate, and a true one."""
+    for pod, books in _books(world, policy.name, rows):
+        by_origin = {log.origin: log for log in books}
+        for log in books:
+            if not log.whole:
+                raise Violation("unexplained", f"{policy.name}, {pod}: {log.stretches}")
+            at = 0
+            for stretch in log.stretches:
+                if stretch.first != at or stretch.size <= stretch.first:
+                    raise Violation("books", f"{policy.name}, {log.origin}: {log.stretches}")
+                at = stretch.size
+        for leaf, record in world.ledger.records.items():
+            if record.pod != pod or leaf in delivered or not record.answered or record.rolled_back:
+                continue
+            fates = {_fate(world, policy, by_origin.get(origin), origin, index) for origin, index in record.places}
+            if not fates & {"excused"}:
+                raise Violation("lost", f"{policy.name}: {leaf!r} of {record.places} is {fates}")
+
+
+def _books(world: World, sink: str, rows: Rows) -> Iterator[tuple[str, list[LogBooks]]]:
+    for pod in world.sidecars:
+        origins = [origin for origin in world.ledger.logs if origin in rows.held and parse_origin(origin).pod == pod]
+        evidence = [
+            LogEvidence(rows.held[origin], rows.batches.get(origin, ()), rows.notices.get(origin, ()))
+            for origin in origins
+        ]
+        yield pod, account(evidence, sink)
+
+
+def _fate(world: World, policy: SinkPolicy, log: LogBooks | None, origin: str, index: int) -> str:
+    """Whether what became of a leaf that the sink does not hold is excused, by something that truly happened."""
+    ledger = world.ledger
+    if origin in ledger.forgotten and policy.name in (ledger.restored | ledger.joined):
+        return "excused"
+    fate = log.fate_of(index) if log is not None else None
+    true = {
+        "damaged": any(first <= index for of, first in ledger.rotten if of == origin),
+        "expired": policy.expiry is not None or policy.may_expire_for_room,
+        "lost": policy.name in ledger.restored,
+        "unowed": policy.name in ledger.joined,
+    }
+    if fate is None:
+        return "unknown"
+    return "excused" if true.get(fate, False) else fate
+
+
+def summary(record: Record) -> str:
+    """For the trace."""
+    return f"{record.pod} {record.places}{'' if record.answered else ' unanswered'}"

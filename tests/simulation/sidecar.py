@@ -1,0 +1,492 @@
+"""A sidecar: the shell around `ProducerCore`, with a disk, a key folder and a group commit in memory.
+
+What it does at start, on a fork and when it stops follows the real shell; the decision which log goes on is the real
+shell's own function.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import UNSET
+
+from meterfabric_protocol import batch as batches
+from meterfabric_protocol import message as m
+from meterfabric_protocol import notice as notices
+from meterfabric_protocol.delivery import effects as fx
+from meterfabric_protocol.delivery.credential import bare
+from meterfabric_protocol.delivery.permit import sign_permit
+from meterfabric_protocol.delivery.producer import ProducerCore
+from meterfabric_protocol.delivery.upkeep import Boundary, ProducerSettings
+from meterfabric_protocol.hello import HelloBody, sign_hello
+from meterfabric_protocol.identity import CertificateError, Sink
+from meterfabric_protocol.merkle import EMPTY_ROOT, leaf_hashes
+from meterfabric_protocol.notice import Again, Continues, Notice
+
+from . import pki
+from .disk import Disk, Head, KeyFolder, SpoolBatch, SpoolLog
+from .kernel import Violation
+from .session import Sessions
+from .start import Begin, start_with
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+@dataclass
+class _Job:
+    """Leaves that wait to be sealed, and what to do once they are durable."""
+
+    kind: batches.Content
+    leaves: list[bytes]
+    then: Callable[[], None]
+    last: bool = False
+
+
+class Sidecar:
+    """One pod's sidecar."""
+
+    def __init__(self, world: World, pod: str) -> None:
+        self.world = world
+        self.kernel = world.kernel
+        self.name = pod
+        self.boot = 0
+        self.tolerant = True
+        self.disk = Disk()
+        self.keys = KeyFolder()
+        self.running = False
+        self.stopping = False
+        self.accepting = False
+        self.random = self.kernel.stream("sidecar", pod)
+        self.started_at = 0.0
+        self._made = 0
+        self._jobs: deque[_Job] = deque()
+        self._flying: _Job | None = None
+        self._cursors: dict[tuple[str, str], fx.CursorRow | None] = {}
+        self._drops: dict[str, int] = {}
+        self.core: ProducerCore
+        self.sessions: Sessions
+
+    # Life
+
+    @property
+    def now(self) -> float:
+        """The spool clock: monotonic, stands still while the sidecar does not run."""
+        return self.disk.clock + self.kernel.now - self.started_at
+
+    def start(self) -> None:
+        """A process begins on what the disk and the key folder hold."""
+        self.boot += 1
+        self.running, self.stopping, self.accepting = True, False, True
+        self.started_at = self.kernel.now
+        self._jobs.clear()
+        self._flying = None
+        self.sessions = Sessions(self.world, self)
+        self._cursors, self._drops = {}, {}
+        begin = start_with(self.keys, list(self.disk.logs.values()))
+        if begin is not None:
+            self._begin(begin)
+        active = self.disk.active
+        self.keys.head = Head(active.origin, active.size, active.root)
+        if self.kernel.traced:
+            self.kernel.trace(self.name, f"starts, {active.origin[-6:]} at {active.size}{' (new)' if begin else ''}")
+        known = self.disk.sinks or tuple(policy.name for policy in self.world.policies)
+        wanted = {policy.name: policy for policy in self.world.policies}
+        before = [wanted.get(sink) or fx.SinkPolicy(sink) for sink in known]
+        settings = ProducerSettings(fabric=pki.FABRIC, name=self.name, **self.world.config.producer)
+        self.core = ProducerCore(settings, before, self._verify_sink, self._sign_permit)
+        for log in self.disk.logs.values():
+            cursors = {sink: row for (origin, sink), row in self.disk.cursors.items() if origin == log.origin}
+            self._do(self.core.add_log(log.facts(self._bare(log), cursors), self.now))
+        self._do(self.core.set_relays(self.world.relay_names, self.now))
+        for log in list(self.disk.logs.values()):
+            for batch in log.batches:
+                if batch.damaged and not batch.told:
+                    self._damaged(log.origin, batch)
+        self.configure()
+        self._enrol()
+        self._tick()
+        self._flush_later()
+
+    def crash(self) -> None:
+        """The process is gone; of a batch under way, the disk may have all or nothing."""
+        if not self.running:
+            return
+        self.kernel.trace(self.name, "crashes")
+        flying = self._flying
+        if flying is not None and self.random.random() < 0.5:
+            head = self.keys.head
+            self._seal(flying)
+            if self.random.random() < 0.5:
+                self.keys.head = head
+        self._stop()
+
+    def _stop(self) -> None:
+        self.disk.clock = self.now
+        self.boot += 1
+        self.running = self.accepting = False
+        self.world.network.crashed(self.name)
+
+    def terminate(self) -> None:
+        """SIGTERM: take nothing more, close the log, deliver for a while, stop."""
+        if not self.running or self.stopping:
+            return
+        self.kernel.trace(self.name, "drains")
+        self.stopping, self.accepting = True, False
+        self._close_when_idle()
+        self.kernel.after(self, self.world.config.drain, self._stop)
+
+    def _close_when_idle(self) -> None:
+        if self._jobs or self._flying:
+            self.kernel.after(self, 0.01, self._close_when_idle)
+            return
+        active = self.disk.active
+        closed = notices.Closed(log=active.origin, records=active.records)
+        self._enqueue(_Job("notices", [notices.encode(closed)], lambda: None, last=True))
+
+    # Logs
+
+    def _bare(self, log: SpoolLog) -> bytes:
+        return bare(pki.key(log.key).public_key())
+
+    def _new_log(self, why: Callable[[str], Sequence[Notice]]) -> SpoolLog:
+        """Throw the key away and begin a new log with its first notices, in one step."""
+        self._made += 1
+        name = f"{self.name} {self._made}"
+        origin = pki.origin_of(self.name, name)
+        for old in self.disk.logs.values():
+            if old.state == "active":
+                self.disk.logs[old.origin] = replace(old, state="dead")
+        self.disk.logs[origin] = SpoolLog(origin, name, "active")
+        self.world.ledger.opened(self.name, origin)
+        self.keys.key, self.keys.head = name, Head(origin, 0, EMPTY_ROOT)
+        self._seal(_Job("notices", [notices.encode(notice) for notice in why(origin)], lambda: None))
+        return self.disk.logs[origin]
+
+    def _begin(self, begin: Begin) -> None:
+        self._new_log(begin.notices)
+
+    def _fork(self, fork: fx.Fork) -> None:
+        """End a log where a sink's branch parts from it, and append what lies past that again in a new one."""
+        if self._flying is not None:
+            self.kernel.after(self, 0.005, lambda: self._fork(fork))
+            return
+        log, active = self.disk.logs[fork.origin], self.disk.active
+        end = log.size if log.superseded_at is None else min(log.superseded_at, log.size)
+        again = [b for b in log.batches if fork.common <= b.first and b.size <= end]
+        records = [b for b in again if b.header.of == "records" and b.payload is not None and not b.rotten]
+        self.kernel.trace(self.name, f"forks {fork.origin[-6:]} at {fork.common}, {len(records)} batches again")
+        ends_other = active.origin != log.origin
+        root = log.root_at(fork.common)
+        if root is None:
+            raise AssertionError(f"{fork.common} is no boundary of {log.origin}")
+
+        def why(origin: str) -> list[Notice]:
+            at = 2 if ends_other else 1
+            those = []
+            for batch in records:
+                those.append(Again(batch.first, batch.size, at, batch.root))
+                at += batch.size - batch.first
+            heard = max(log.size, fork.heard)
+            first = Continues(
+                log=origin,
+                previous=log.origin,
+                size=fork.common,
+                root=root,
+                heard=heard if heard > fork.common else UNSET,
+                reason="forked",
+                again=tuple(those),
+            )
+            if not ends_other:
+                return [first]
+            return [
+                first,
+                Continues(log=origin, previous=active.origin, size=active.size, root=active.root, reason="restart"),
+            ]
+
+        opened = self._new_log(why)
+        self.disk.logs[log.origin] = replace(self.disk.logs[log.origin], superseded_at=fork.common)
+        for batch in records:
+            self._repeat(batch, "records")
+        for batch in again:
+            if batch.header.of == "notices" and batch.payload is not None:
+                self._repeat(batch, "notices")
+        log = self.disk.logs[opened.origin]
+        self._do(self.core.add_log(log.facts(self._bare(log), {}), self.now))
+        self._enrol()
+        self.sessions.renew()
+
+    def _repeat(self, batch: SpoolBatch, kind: batches.Content) -> None:
+        leaves = batches.split(batch.payload or b"", batch.header)
+        if kind == "notices":
+            # A log opens and closes once; what was said about ranges of leaves still holds.
+            leaves = [
+                leaf
+                for leaf in leaves
+                if not isinstance(notices.decode(leaf), notices.Opened | notices.Continues | notices.Closed)
+            ]
+        if leaves:
+            self._seal(_Job(kind, leaves, lambda: None))
+
+    def rot(self, origin: str, batch: SpoolBatch) -> None:
+        """The disk will give back other bytes for this batch than were written."""
+        self.kernel.trace(self.name, f"disk rots {origin[-6:]} [{batch.first}, {batch.size})")
+        self.disk.change(origin, batch.first, replace(batch, rotten=True))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits and every sink has all of every log."""
+        if not self.running or self._jobs or self._flying is not None:
+            return False
+        return all(
+            cursor.acked >= log.end and not cursor.flights and cursor.awaiting_notice is None and not cursor.walking
+            for log in self.core.logs.values()
+            for cursor in log.cursors.values()
+        )
+
+    # Sealing
+
+    def submit(self, records: list[bytes]) -> None:
+        """The application sends records; they are answered once durable, or refused here and now."""
+        if not self.running or not self.accepting or self.disk.bytes > self.world.config.quota:
+            return
+        self.world.ledger.submitted(self.name, records)
+        self._enqueue(_Job("records", records, lambda: self.world.ledger.answered(self.name, records)))
+
+    def _enqueue(self, job: _Job) -> None:
+        self._jobs.append(job)
+        self._fly()
+
+    def _fly(self) -> None:
+        if self._flying is not None or not self._jobs:
+            return
+        job = self._flying = self._jobs.popleft()
+        delay = self.random.uniform(0.001, 0.02)
+        self.kernel.after(self, delay, lambda: self._land(job))
+
+    def _land(self, job: _Job) -> None:
+        sealed = self._seal(job)
+        self._flying = None
+        self._persist()
+        active = self.disk.active if not job.last else self._last_log()
+        self._do(self.core.sealed(active.origin, sealed.parcel(), self.now))
+        job.then()
+        self._fly()
+
+    def _last_log(self) -> SpoolLog:
+        return next(reversed(self.disk.logs.values()))
+
+    def _seal(self, job: _Job) -> SpoolBatch:
+        """Seal a batch and make it durable; then the head beside the key moves."""
+        log = self.disk.active
+        header, after = batches.seal(
+            log.origin, pki.key(log.key), log.frontier, leaf_hashes(job.leaves), job.kind, batches.join(job.leaves)
+        )
+        payload = batches.join(job.leaves)
+        batch = SpoolBatch(header.first, header.size, header, payload, after.root(), after, self.now)
+        self.disk.logs[log.origin] = replace(
+            log,
+            batches=(*log.batches, batch),
+            records=log.records + (len(job.leaves) if job.kind == "records" else 0),
+            state="closed" if job.last else "active",
+        )
+        self.keys.head = Head(log.origin, batch.size, batch.root)
+        if job.kind == "records":
+            self.world.ledger.sealed(log.origin, batch.first, job.leaves)
+        if self.kernel.traced:
+            self.kernel.trace(
+                self.name, f"seals {log.origin[-6:]} [{batch.first}, {batch.size}) {job.kind} {_brief(job)}"
+            )
+        return batch
+
+    # The core's effects
+
+    def _do(self, effects: Sequence[fx.Effect]) -> None:
+        for log in self.core.logs.values():
+            for cursor in log.cursors.values():
+                last = cursor.flights[-1].cost if cursor.flights else 0
+                if cursor.in_flight - last >= self.core.settings.window:
+                    raise Violation("window", f"{self.name}: {cursor.in_flight} bytes in flight to {cursor.sink}")
+        for effect in effects:
+            match effect:
+                case fx.Send(relay, message, frames):
+                    self.world.network.to_relay(self.name, relay, message, frames)
+                case fx.Dial(relay):
+                    self.sessions.hold(relay)
+                case fx.HangUp(relay):
+                    self.sessions.release(relay)
+                case fx.Fetch(origin, first, max_bytes):
+                    self._later(lambda o=origin, f=first, b=max_bytes: self._fetch(o, f, b))  # type: ignore[misc]
+                case fx.SaveCursor(origin, sink, row):
+                    self._cursors[origin, sink] = row
+                case fx.RemoveCursor(origin, sink):
+                    self._cursors[origin, sink] = None
+                case fx.SealNotices(tag, _) if self.stopping:
+                    self._do(self.core.notices_failed(tag, self.now))
+                case fx.SealNotices(tag, those):
+                    self._enqueue(_Job("notices", [notices.encode(n) for n in those], self._told(tag, those)))
+                case fx.Drop(origin, size):
+                    self._drops[origin] = max(size, self._drops.get(origin, 0))
+                case fx.Forget(origin):
+                    self.disk.logs.pop(origin, None)
+                    self.world.ledger.forgotten.add(origin)
+                case fx.Fork() if not self.stopping:
+                    self._fork(effect)
+                case fx.Progress(origin, sink, _, size, True, _, _):
+                    if (sink, origin, size) not in self.world.ledger.receipts:
+                        raise Violation("believed-a-lie", f"{self.name}: no receipt of {sink} for {origin} at {size}")
+                case fx.Alarm(word, origin, sink, detail):
+                    self.kernel.trace(self.name, f"ALARM {word} {origin[-6:]} {sink}: {detail}")
+                    self.world.alarms[word] = self.world.alarms.get(word, 0) + 1
+                case _:
+                    pass
+
+    def _later(self, action: Callable[[], None]) -> None:
+        self.kernel.after(self, self.random.uniform(0.0005, 0.01), action)
+
+    def _fetch(self, origin: str, first: int, max_bytes: int) -> None:
+        parcels: list[fx.Parcel] = []
+        log = self.disk.logs.get(origin)
+        for batch in log.batches if log else ():
+            if batch.first < first or (parcels and max_bytes <= 0):
+                continue
+            if batch.rotten and batch.payload is not None:
+                batch = replace(batch, payload=None, damaged=True)  # noqa: PLW2901 - quarantined
+                self.disk.change(origin, batch.first, batch)
+                self._damaged(origin, batch)
+            if batch.damaged and not batch.told:
+                break
+            max_bytes -= len(batch.payload or b"")
+            parcels.append(batch.parcel())
+            if len(parcels) >= 4:
+                break
+        self._do(self.core.fetched(origin, first, parcels, self.now))
+
+    def _damaged(self, origin: str, batch: SpoolBatch) -> None:
+        self._do(self.core.damaged(origin, batch.first, batch.size, "hash", self.now))
+
+    def _told(self, tag: int, those: tuple[Notice, ...]) -> Callable[[], None]:
+        def durable() -> None:
+            for notice in those:
+                if isinstance(notice, notices.Damaged) and notice.log in self.disk.logs:
+                    log = self.disk.logs[notice.log]
+                    for batch in log.batches:
+                        if batch.damaged and any(a <= batch.first and batch.size <= b for a, b in notice.ranges):
+                            self.disk.change(log.origin, batch.first, replace(batch, told=True))
+            self._do(self.core.notices_sealed(tag, self.now))
+
+        return durable
+
+    def _persist(self) -> None:
+        """Cursors and drops that wait go with a commit, together; a crash before it loses them together."""
+        for key, row in self._cursors.items():
+            if row is None:
+                self.disk.cursors.pop(key, None)
+            else:
+                self.disk.cursors[key] = row
+        for origin, size in self._drops.items():
+            self.disk.drop(origin, size)
+        self._cursors, self._drops = {}, {}
+
+    def _flush_later(self) -> None:
+        self._persist()
+        self.kernel.after(self, self.random.uniform(0.5, 2.0), self._flush_later)
+
+    # Sessions
+
+    def hello(self, relay: str) -> tuple[bytes, bytes, bytes] | None:
+        """See session.Owner."""
+        log = self._last_log()
+        if log.chain is None:
+            return None
+        nonce = self.random.randbytes(16)
+        curves = self.world.curve(self.name), self.world.curve(relay)
+        body = HelloBody(1, "producer", log.origin, *curves, nonce, "", 0, int(self.world.wall(self.name)))
+        self.core.hello_sent(relay, nonce)
+        return (*sign_hello(body, pki.key(log.key)), log.chain)
+
+    def lost(self, relay: str) -> None:
+        """See session.Owner."""
+        self._do(self.core.lost(relay, self.now))
+
+    def arrived(self, relay: str, message: m.Message, frames: m.Frames) -> None:
+        """A message of a relay."""
+        if self.sessions.takes(relay, message):
+            self._do(self.core.received(relay, message, frames, self.now))
+
+    def broken(self, relay: str) -> None:
+        """The connection is no more."""
+        self.sessions.broke(relay)
+
+    def _sign_permit(self, stub: batches.BatchHeader, sinks: Sequence[str]) -> bytes:
+        log = self._last_log()
+        return sign_permit(stub, sinks, pki.key(log.key), log.chain or b"")
+
+    def _verify_sink(self, sink: str, chain: bytes) -> bytes:
+        identity = pki.verifier().verify(chain, self.world.time(self.name), role="sink", fabric=pki.FABRIC)
+        subject = identity.subject
+        if not isinstance(subject, Sink) or subject.name != sink:
+            raise CertificateError("wrong-name", f"{identity.name} is not {sink}")
+        return identity.public_key
+
+    # Time
+
+    def configure(self) -> None:
+        """The fabric's sinks are others now."""
+        if self.running:
+            self.disk.sinks = tuple(policy.name for policy in self.world.policies)
+            self._do(self.core.configure(self.world.policies, self.now))
+
+    def relays_changed(self) -> None:
+        """The fabric's relays are others now."""
+        if self.running:
+            self._do(self.core.set_relays(self.world.relay_names, self.now))
+
+    def _enrol(self) -> None:
+        """Get a certificate for the active log's key while the operator is there; renew it at a third of its life."""
+        log = self._last_log()
+        if self.world.operator_up:
+            chain = pki.producer_chain(self.name, log.key, self.world.kernel.now + pki.EPOCH)
+            if chain != log.chain:
+                self.disk.logs[log.origin] = replace(log, chain=chain)
+                self._do(self.core.enrolled(log.origin, chain, self.now))
+        self.kernel.after(self, self.random.uniform(0.1, 0.5) if log.chain is None else 60.0, self._enrol)
+
+    def _tick(self) -> None:
+        self._do(self.core.tick(self.now))
+        for boundary in self.core.expiry_questions(self.now):
+            self._expire(boundary, "age")
+        missing = self.disk.bytes - self.world.config.quota
+        if missing > 0:
+            effects, boundaries = self.core.relieve(missing, self.now)
+            self._do(effects)
+            for boundary in boundaries:
+                self._expire(boundary, "quota")
+        due = self.core.due()
+        delay = 1.0 if due is None else min(1.0, max(0.01, due - self.now))
+        self.kernel.after(self, delay, self._tick)
+
+    def _expire(self, boundary: Boundary, reason: Literal["age", "quota"]) -> None:
+        log = self.disk.logs.get(boundary.origin)
+        size, left = boundary.first, boundary.bytes or 0
+        for batch in log.batches if log else ():
+            if batch.first < boundary.first:
+                continue
+            if boundary.older_than is not None and batch.sealed_at >= boundary.older_than:
+                break
+            if boundary.bytes is not None and left <= 0:
+                break
+            left -= len(batch.payload or b"")
+            if batch.header.of == "records":
+                size = batch.size
+        if size > boundary.first:
+            self._do(self.core.expire(boundary.origin, boundary.sink, size, reason, self.now))
+
+
+def _brief(job: _Job) -> str:
+    return (
+        " ".join(leaf[:120].decode() for leaf in job.leaves) if job.kind == "notices" else f"{len(job.leaves)} leaves"
+    )
