@@ -7,9 +7,10 @@ certificate, and then holds every record that any client was told is accepted ag
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from meterfabric_protocol import checkpoint as checkpoints
@@ -148,10 +149,11 @@ def _covers(ranges: Iterable[tuple[int, int]], stub: StoredBatch) -> bool:
     return any(first <= stub.first and stub.size <= size for first, size in ranges)
 
 
-def check(fabric: Fabric, *, missing: int = 0) -> dict[str, SinkBooks]:
-    """Hold every sink's books against what clients were promised; `missing` records a sink may lack beyond its notices.
+def check(fabric: Fabric, *, unknowable: Mapping[str, int] = MappingProxyType({})) -> dict[str, SinkBooks]:
+    """Hold every sink's books against what clients were promised.
 
-    Call once everything is settled and no client sends any more. Returns what each sink holds.
+    Call once everything is settled and no client sends any more. `unknowable` says for a sink how many records nothing
+    can tell of any more, since disk, key and head all went back to before they came. Returns what each sink holds.
     """
     accepted = [record for load in fabric.loads for record in load.accepted]
     promised = set(accepted)
@@ -164,11 +166,25 @@ def check(fabric: Fabric, *, missing: int = 0) -> dict[str, SinkBooks]:
             assert count == 1, f"{sink.name} holds {count} times {record!r}"
         lacking = len(promised) - len(books.records)
         accounted = sum(count for reason, count in books.passed.items() if reason != "repeated")
-        assert accounted <= lacking <= accounted + missing, (
+        gone = _gone_with_the_disk(books) + unknowable.get(sink.name, 0)
+        assert accounted <= lacking <= accounted + gone, (
             f"{sink.name}: of {len(promised)} accepted records {lacking} are not there, notices account for {accounted}"
+            f" and up to {gone} more"
         )
         _in_order(fabric, books)
     return found
+
+
+def _gone_with_the_disk(books: SinkBooks) -> int:
+    """Leaves that a log is known to have had and that its successor says it can't show any more.
+
+    More than are lacking: a sink may hold them already, and some were notices.
+    """
+    gone = 0
+    for notice in books.of(Continues):
+        if isinstance(notice.heard, int):
+            gone += notice.heard - notice.size - sum(again.size - again.first for again in notice.again)
+    return gone
 
 
 def _in_order(fabric: Fabric, books: SinkBooks) -> None:

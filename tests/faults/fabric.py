@@ -67,6 +67,9 @@ class Fabric:
         self.sinks: dict[str, Sink] = {}
         self.sidecars: dict[str, Process] = {}
         self.loads: list[Load] = []
+        self.enrolling = threading.Event()
+        """Cleared, the authority is away."""
+        self.enrolling.set()
         self._over = threading.Event()
         self._serving = threading.Thread(target=self._serve, name="authority")
 
@@ -82,7 +85,8 @@ class Fabric:
 
     def _serve(self) -> None:
         while not self._over.wait(0.05):
-            self._desk.answer()
+            if self.enrolling.is_set():
+                self._desk.answer()
 
     def processes(self) -> list[Process]:
         """All of them, running or not."""
@@ -125,7 +129,7 @@ class Fabric:
             self.authority.issue(make_csr(key, SinkName(TRUST_DOMAIN, FABRIC, name).spiffe)),
         )
         place = self.folder / "sinks" / name
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         where = url or (f"file:{place}" if kind == "file" else f"sqlite:{place / 'records.db'}")
         processes = [
             Process(
@@ -258,6 +262,10 @@ class Fabric:
             if sample.partition("{")[0] == name and all(f'{key}="{label}"' in sample for key, label in labels.items()):
                 total += float(value)
         return total
+
+    def alarms(self, sidecar: str, alarm: str) -> float:
+        """How often a sidecar raised this alarm since it started."""
+        return self.metric(self.sidecars[sidecar], "meterfabric_sidecar_alarms_total", alarm=alarm)
 
     def settled(self, *sinks: str) -> bool:
         """Whether every log of every sidecar is all with these sinks (with none given: with every one)."""

@@ -110,10 +110,7 @@ def test_a_sink_restored_from_an_earlier_backup_is_replayed_or_its_loss_is_told(
     shutil.rmtree(stored)
     backup.rename(stored)
     archive.worker.start()
-    wait_until(
-        lambda: fabric.metric(fabric.sidecars["pod"], "meterfabric_sidecar_alarms_total", alarm="sink-behind") > 0,
-        "the sidecar sees where the sink is now",
-    )
+    wait_until(lambda: fabric.alarms("pod", "sink-behind") > 0, "the sidecar sees where the sink is now")
     with fabric.load("pod") as after:
         more(after, 100)
     fabric.settle()
