@@ -29,7 +29,7 @@ from meterfabric_sidecar.intake import Intake
 from meterfabric_sidecar.keys import KeyFolder
 from meterfabric_sidecar.producer_log import ProducerLog, origin_maker
 from meterfabric_sidecar.spool import Spool, SpoolSettings
-from meterfabric_sidecar.spool.schema import LOG_SPAN, PAGE_BYTES
+from meterfabric_sidecar.spool.schema import LOG_SPAN, PAGE_BYTES, row_crc
 
 RECORDS = 10_000_000
 PER_BATCH = 1_000
@@ -105,12 +105,14 @@ def _lay(folder: Path, size: int) -> None:
     (sealed_at,) = db.execute("SELECT value FROM meta WHERE key = 'clock'").fetchone()
     note, utc = db.execute("SELECT note, sealed_utc FROM batches WHERE kind = 'records' LIMIT 1").fetchone()
     punched = 0
+    roots = os.urandom(320)
     for number in range(batches):
         db.execute(
-            "INSERT INTO batches VALUES (?, ?, ?, ?, 'records', ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0)",
+            "INSERT INTO batches VALUES (?, ?, ?, ?, 'records', ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?)",
             (
-                *(log * LOG_SPAN + first, log, first, first + PER_BATCH, note, os.urandom(320), PER_BATCH, records),
+                *(log * LOG_SPAN + first, log, first, first + PER_BATCH, note, roots, PER_BATCH, records),
                 *(each, stored, sealed_at + number * 0.001, utc),
+                row_crc(log, first, first + PER_BATCH, "records", note.encode(), roots),
             ),
         )
         db.execute(

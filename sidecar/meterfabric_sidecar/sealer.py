@@ -15,6 +15,7 @@ from meterfabric_protocol.batch import BatchHeader
 from meterfabric_protocol.merkle import CompactRange
 
 from .spool.rows import StoredBatch
+from .spool.schema import row_crc
 from .spool.writer import Sealing
 
 COMPRESS_FROM: Final = 4096
@@ -84,6 +85,7 @@ class Sealer:
             kind=kind,
             note=header.note,
             roots=header.roots,
+            crc=row_crc(self.log, before.size, after.size, kind, header.note, header.roots),
             root=root,
             frontier=after.encode(),
             records=records,

@@ -5,8 +5,8 @@ and touches a few pages, however large the backlog.
 """
 
 import sqlite3
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -17,7 +17,7 @@ from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.merkle import CompactRange
 
 from .rows import LogRow, Pending, RecentRow, Untold
-from .schema import LOG_SPAN, row_id
+from .schema import LOG_SPAN, corrupt, row_crc, row_id
 
 _LOG: Final = (
     "SELECT id, origin, public_key, state, size, frontier, batches, records, bytes, dropped_to,"
@@ -49,11 +49,12 @@ class BatchRow(NamedTuple):
     sealed_at: float
     damaged: str | None
     told: int
+    crc: int
 
 
 _BATCH: Final = (
     "SELECT log, first, size, kind, CAST(note AS BLOB), roots, records, records_before, bytes, bytes_before, sealed_at,"
-    " damaged, told FROM batches"
+    " damaged, told, crc FROM batches"
 )
 
 
@@ -64,16 +65,22 @@ def clock(db: sqlite3.Connection) -> float:
 
 
 def logs(db: sqlite3.Connection) -> list[LogRow]:
-    """All logs, oldest first. Raises Malformed where a frontier doesn't fit its size."""
+    """All logs, oldest first."""
     return [_log(*row) for row in db.execute(f"{_LOG} ORDER BY id")]
 
 
 def log(db: sqlite3.Connection, log_id: int) -> LogRow:
-    """One log. Raises KeyError, Malformed."""
+    """One log. Raises KeyError."""
     row = db.execute(f"{_LOG} WHERE id = ?", (log_id,)).fetchone()
     if row is None:
         raise KeyError(log_id)
     return _log(*row)
+
+
+def _sound(what: str, values: Sequence[Any], types: Sequence[type]) -> None:
+    """A damaged page may still be read, and hold anything."""
+    if not all(type(value) is wanted for value, wanted in zip(values, types, strict=True)):
+        raise corrupt(f"the row of {what} is damaged")
 
 
 def _log(
@@ -93,9 +100,14 @@ def _log(
     superseded_at: int | None,
     broken_at: int | None,
 ) -> LogRow:
-    if state not in ("active", "closed", "dead"):
-        raise Malformed("spool", f"the log {origin} has the state {state!r}")
-    tiles = CompactRange.decode(0, size, frontier)
+    _sound("a log", (origin, public_key, frontier), (str, bytes, bytes))
+    _sound("a log", (size, batches, records, stored, dropped_to, opened_at), (int, int, int, int, int, float))
+    if state not in ("active", "closed", "dead") or len(public_key) != 32:
+        raise corrupt(f"the row of the log {origin} is damaged")
+    try:
+        tiles = CompactRange.decode(0, size, frontier)
+    except Malformed as error:
+        raise corrupt(f"the row of the log {origin} is damaged: {error}") from error
     return LogRow(
         id_,
         origin,
@@ -114,13 +126,24 @@ def _log(
     )
 
 
+def _batch(row: Sequence[Any]) -> BatchRow:
+    found = BatchRow._make(row)
+    if (
+        not all(type(value) is int for value in (found.records, found.records_before, found.bytes, found.bytes_before))
+        or type(found.sealed_at) is not float
+        or row_crc(found.log, found.first, found.size, found.kind, found.note, found.roots) != found.crc
+    ):
+        raise corrupt(f"the row of the batch at {found.first} of log {found.log} is damaged")
+    return found
+
+
 def batches_from(db: sqlite3.Connection, log_id: int, first: int, count: int) -> list[BatchRow]:
     """Up to `count` batches that begin at leaf `first` or later, in order."""
     rows = db.execute(
         f"{_BATCH} WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
         (row_id(log_id, first), (log_id + 1) * LOG_SPAN, count),
     )
-    return [BatchRow._make(row) for row in rows]
+    return [_batch(row) for row in rows]
 
 
 def batch_over(db: sqlite3.Connection, log_id: int, leaf: int) -> BatchRow | None:
@@ -128,7 +151,7 @@ def batch_over(db: sqlite3.Connection, log_id: int, leaf: int) -> BatchRow | Non
     row = db.execute(
         f"{_BATCH} WHERE id <= ? AND id >= ? ORDER BY id DESC LIMIT 1", (row_id(log_id, leaf), log_id * LOG_SPAN)
     ).fetchone()
-    found = BatchRow._make(row) if row else None
+    found = _batch(row) if row else None
     return found if found and found.size > leaf else None
 
 
@@ -137,7 +160,7 @@ def newest_batch(db: sqlite3.Connection, log_id: int) -> BatchRow | None:
     row = db.execute(
         f"{_BATCH} WHERE id < ? AND id >= ? ORDER BY id DESC LIMIT 1", (row_id(log_id + 1, 0), row_id(log_id, 0))
     ).fetchone()
-    return BatchRow._make(row) if row else None
+    return _batch(row) if row else None
 
 
 def payload(db: sqlite3.Connection, log_id: int, first: int) -> Payload | None:
@@ -145,6 +168,8 @@ def payload(db: sqlite3.Connection, log_id: int, first: int) -> Payload | None:
     row = db.execute(
         "SELECT codec, length, CAST(body AS BLOB) FROM payloads WHERE id = ?", (row_id(log_id, first),)
     ).fetchone()
+    if row is not None:
+        _sound("a payload", row, (str, int, bytes))
     return Payload._make(row) if row else None
 
 
@@ -206,12 +231,7 @@ def facts(db: sqlite3.Connection) -> list[LogFacts]:
     for row in logs(db):
         newest = newest_batch(db, row.id)
         key = Ed25519PublicKey.from_public_bytes(row.public_key)
-        cursors = {
-            sink: CursorRow(acked, root, receipt, excused_from, excused_to)
-            for sink, acked, root, receipt, excused_from, excused_to in db.execute(
-                "SELECT sink, acked, root, receipt, excused_from, excused_to FROM cursors WHERE log = ?", (row.id,)
-            )
-        }
+        cursors = _cursors(db, row.id)
         found.append(
             LogFacts(
                 row.origin,
@@ -224,6 +244,16 @@ def facts(db: sqlite3.Connection) -> list[LogFacts]:
                 cursors,
             )
         )
+    return found
+
+
+def _cursors(db: sqlite3.Connection, log_id: int) -> dict[str, CursorRow]:
+    found = {}
+    for sink, *values in db.execute(
+        "SELECT sink, acked, root, receipt, excused_from, excused_to FROM cursors WHERE log = ?", (log_id,)
+    ):
+        _sound("a cursor", (sink, *values), (str, int, bytes, str, int, int))
+        found[sink] = CursorRow(*values)
     return found
 
 
@@ -245,7 +275,13 @@ def meta(db: sqlite3.Connection, key: str) -> str | None:
 def recent(db: sqlite3.Connection, seq: int) -> RecentRow | None:
     """The keys that were stored under `seq`."""
     row = db.execute("SELECT seq, sealed_at, keys, leaf_hashes FROM recent WHERE seq = ?", (seq,)).fetchone()
-    return RecentRow(row[0], row[1], row[2].split("\n"), row[3]) if row else None
+    return _recent(row) if row else None
+
+
+def _recent(row: Sequence[Any]) -> RecentRow:
+    seq, sealed_at, keys, hashes = row
+    _sound("recent keys", row, (int, float, str, bytes))
+    return RecentRow(seq, sealed_at, keys.split("\n"), hashes)
 
 
 def recent_after(db: sqlite3.Connection, seq: int, count: int) -> list[RecentRow]:
@@ -253,4 +289,4 @@ def recent_after(db: sqlite3.Connection, seq: int, count: int) -> list[RecentRow
     rows = db.execute(
         "SELECT seq, sealed_at, keys, leaf_hashes FROM recent WHERE seq > ? ORDER BY seq LIMIT ?", (seq, count)
     )
-    return [RecentRow(s, at, keys.split("\n"), hashes) for s, at, keys, hashes in rows]
+    return [_recent(row) for row in rows]

@@ -11,11 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from meterfabric_protocol.errors import Malformed
-
 from . import reader, schema
 from .quarantine import Quarantine
-from .schema import LOG_SPAN, is_corrupt
+from .schema import LOG_SPAN, is_corrupt, row_crc, row_id
 from .settings import SpoolSettings
 
 FOLDER: Final = "salvage"
@@ -33,8 +31,8 @@ def open_whole(path: Path, settings: SpoolSettings, quarantine: Quarantine) -> s
     if not folder.exists():
         try:
             return _open(path, settings)
-        except (sqlite3.DatabaseError, Malformed) as error:
-            if isinstance(error, sqlite3.DatabaseError) and not is_corrupt(error):
+        except sqlite3.DatabaseError as error:
+            if not is_corrupt(error):
                 raise
     old = folder / path.name
     if not old.exists():
@@ -82,6 +80,7 @@ def _open(path: Path, settings: SpoolSettings) -> sqlite3.Connection:
 
 def _copy(old: Path, new: sqlite3.Connection) -> None:
     source = sqlite3.connect(old, isolation_level=None)
+    source.text_factory = schema.read_text
     try:
         # Without this a file shorter than its header says is refused whole.
         with suppress(sqlite3.DatabaseError):
@@ -110,16 +109,30 @@ def _copy_batches(source: sqlite3.Connection, new: sqlite3.Connection, log: int)
     copied = 0
     new.execute("BEGIN")
     for batch in _walk(source, "batches", "id", log * LOG_SPAN, (log + 1) * LOG_SPAN):
+        id_, of, first, size, kind, note, roots = batch[:7]
+        if not _whole(id_, of, first, size, kind, note, roots, batch[-1]):
+            continue
         with suppress(sqlite3.IntegrityError):
             _insert(new, "batches", batch)
-        for payload in _walk(source, "payloads", "id", batch[0], batch[0] + 1):
-            _insert(new, "payloads", payload)
-            copied += len(payload[-1])
+        for payload in _walk(source, "payloads", "id", id_, id_ + 1):
+            with suppress(sqlite3.IntegrityError):
+                _insert(new, "payloads", payload)
+                copied += len(payload[-1])
         if copied >= _COMMIT_BYTES:
             copied = 0
             new.execute("COMMIT")
             new.execute("BEGIN")
     new.execute("COMMIT")
+
+
+def _whole(id_: Any, log: Any, first: Any, size: Any, kind: Any, note: Any, roots: Any, crc: Any) -> bool:
+    """Whether a row of `batches` is as it was sealed."""
+    types = (int, int, int, int, str, str, bytes, int)
+    return (
+        tuple(map(type, (id_, log, first, size, kind, note, roots, crc))) == types
+        and id_ == row_id(log, first)
+        and row_crc(log, first, size, kind, note.encode(), roots) == crc
+    )
 
 
 def _copy_rows(new: sqlite3.Connection, table: str, rows: Iterator[Sequence[Any]]) -> None:
@@ -143,7 +156,7 @@ def _walk(source: sqlite3.Connection, table: str, key: str, low: int, end: int) 
         """The first row from `at` on; None where it can't be read."""
         try:
             row: Sequence[Any] | None = source.execute(statement, (at, end)).fetchone()
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
+        except sqlite3.DatabaseError:
             return None
         return row or (end,)
 

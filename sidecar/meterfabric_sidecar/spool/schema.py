@@ -10,6 +10,7 @@ range of a log is a range of rowids, and there is no second B-tree to write.
 import sqlite3
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 APPLICATION_ID: Final = 0x4D464653
 """Marks the file as a Meterfabric spool (`PRAGMA application_id`)."""
@@ -20,7 +21,7 @@ LOG_SPAN: Final = 1 << 44
 """A row's id is log * LOG_SPAN + first: a log holds fewer leaves than this."""
 
 _TABLES: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE logs (
   id INTEGER PRIMARY KEY,
   origin TEXT NOT NULL UNIQUE,
@@ -39,7 +40,7 @@ CREATE TABLE logs (
   ended_at REAL,                      -- closed, or dead since
   superseded_at INTEGER,              -- past this leaf another log repeats it
   broken_at INTEGER                   -- past this leaf another log has yet to repeat what is left of it
-);
+) STRICT;
 -- What stays for the log's life: with it the batch can travel as a stub.
 CREATE TABLE batches (
   id INTEGER PRIMARY KEY,             -- log * LOG_SPAN + first
@@ -56,8 +57,9 @@ CREATE TABLE batches (
   sealed_at REAL NOT NULL,            -- spool clock, seconds
   sealed_utc TEXT NOT NULL,
   damaged TEXT,                       -- why the payload was given up
-  told INTEGER NOT NULL DEFAULT 0     -- a notice about the damage is sealed
-);
+  told INTEGER NOT NULL DEFAULT 0,    -- a notice about the damage is sealed
+  crc INTEGER NOT NULL                -- of what else in the row never changes: see `row_crc`
+) STRICT;
 CREATE INDEX untold ON batches (id) WHERE damaged IS NOT NULL AND told = 0;
 CREATE TABLE payloads (
   id INTEGER PRIMARY KEY,             -- as in batches
@@ -66,8 +68,8 @@ CREATE TABLE payloads (
   kind TEXT NOT NULL,
   codec TEXT NOT NULL,                -- none | zstd
   length INTEGER NOT NULL,            -- uncompressed bytes
-  body NOT NULL                       -- one leaf a line: TEXT where codec is none
-);
+  body ANY NOT NULL                   -- one leaf a line: TEXT where codec is none
+) STRICT;
 CREATE TABLE cursors (
   log INTEGER NOT NULL,
   sink TEXT NOT NULL,
@@ -78,7 +80,7 @@ CREATE TABLE cursors (
   excused_to INTEGER NOT NULL,
   utc TEXT NOT NULL,
   PRIMARY KEY (log, sink)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 -- The keys of the newest records, against doubles; outlives the payloads.
 CREATE TABLE recent (
   seq INTEGER PRIMARY KEY,
@@ -87,14 +89,15 @@ CREATE TABLE recent (
   sealed_at REAL NOT NULL,
   keys TEXT NOT NULL,                 -- source, U+001F, id; one a line
   leaf_hashes BLOB NOT NULL           -- 32 bytes each, in the keys' order
-);
+) STRICT;
 """
 
 # One statement seals a batch: sqlite3 lets go of Python's lock once, from the first insert to the end of the fsync,
 # where five statements would queue for it five times behind whatever the event loop is busy with.
 _SEALING: Final = """
 CREATE VIEW sealing AS SELECT
-  NULL AS log, NULL AS first, NULL AS size, NULL AS kind, NULL AS note, NULL AS roots, NULL AS root, NULL AS frontier,
+  NULL AS log, NULL AS first, NULL AS size, NULL AS kind, NULL AS note, NULL AS roots, NULL AS crc,
+  NULL AS root, NULL AS frontier,
   NULL AS records, NULL AS sealed_at, NULL AS sealed_utc, NULL AS codec, NULL AS length, NULL AS body, NULL AS stored,
   NULL AS seq, NULL AS keys, NULL AS leaf_hashes;
 CREATE TRIGGER seal INSTEAD OF INSERT ON sealing BEGIN
@@ -102,7 +105,7 @@ CREATE TRIGGER seal INSTEAD OF INSERT ON sealing BEGIN
     WHERE (SELECT size FROM logs WHERE id = NEW.log AND state = 'active') IS NOT NEW.first;
   INSERT INTO batches
     SELECT id * LOG_SPAN + NEW.first, id, NEW.first, NEW.size, NEW.kind, CAST(NEW.note AS TEXT), NEW.roots,
-      NEW.records, records, NEW.stored, bytes, NEW.sealed_at, NEW.sealed_utc, NULL, 0
+      NEW.records, records, NEW.stored, bytes, NEW.sealed_at, NEW.sealed_utc, NULL, 0, NEW.crc
     FROM logs WHERE id = NEW.log;
   INSERT INTO payloads VALUES (NEW.log * LOG_SPAN + NEW.first, NEW.log, NEW.first, NEW.kind, NEW.codec, NEW.length,
     CASE NEW.codec WHEN 'none' THEN CAST(NEW.body AS TEXT) ELSE NEW.body END);
@@ -130,6 +133,11 @@ def row_id(log: int, first: int) -> int:
     return log * LOG_SPAN + first
 
 
+def row_crc(log: int, first: int, size: int, kind: str, note: bytes, roots: bytes) -> int:
+    """The CRC-32 of what no hash covers, or none that is at hand, and what a stub consists of."""
+    return crc32(b"%d %d %d %s\n%s%s" % (log, first, size, kind.encode(), note, roots))
+
+
 def is_corrupt(error: sqlite3.Error) -> bool:
     """Whether SQLite says that the file is damaged, rather than full or locked."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -150,6 +158,7 @@ def open_writer(path: Path, wal_bytes: int, max_bytes: int | None = None) -> sql
     SQLite refuses with SQLITE_FULL. Raises sqlite3.Error where the file is none of ours or can't be read.
     """
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    db.text_factory = read_text
     try:
         # Pages of 16 KiB commit 320 KB in two thirds of the time that 4 KiB take; incremental, so that room which a
         # backlog took can be given back to the file system in small steps.
@@ -174,8 +183,14 @@ def open_writer(path: Path, wal_bytes: int, max_bytes: int | None = None) -> sql
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open the database to read only. Raises sqlite3.Error."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    db.text_factory = read_text
     db.execute("PRAGMA cache_size = -2048")
     return db
+
+
+def read_text(text: bytes) -> str:
+    """Text as it may come from a damaged disk: never an error."""
+    return text.decode(errors="replace")
 
 
 def _create(db: sqlite3.Connection) -> None:

@@ -92,7 +92,7 @@ class SpoolUpkeep(SpoolReads):
             waits = bool(self._upkeep) and now >= self._upkeep_due
             if (
                 waits
-                or self.failure
+                or self._files.failure
                 or not self._ballast.held
                 or now - persisted >= CLOCK_SECONDS
                 or self._usage.excess

@@ -26,6 +26,7 @@ class Sealing(NamedTuple):
     kind: str
     note: bytes
     roots: bytes
+    crc: int
     root: bytes
     frontier: bytes
     records: int
@@ -40,7 +41,7 @@ class Sealing(NamedTuple):
     leaf_hashes: bytes | None
 
 
-_SEAL: Final = "INSERT INTO sealing VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SEAL: Final = "INSERT INTO sealing VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @contextmanager
