@@ -169,7 +169,7 @@ def _split(body: bytes, records: list[bytes], events: Sequence[Event], limits: L
         raise _culprit(records)
     if [1 for event in events if event.data_base64 is not None and event.data is not UNSET]:
         raise _culprit(records)
-    _bound(records, limits)
+    _bound(body, records, limits)
     return Split(records, keys)
 
 
@@ -210,17 +210,18 @@ def _extensions_are_sound(events: Sequence[Mapping[str, Raw]]) -> bool:
     return _are_sound(value for value in _EXTENSIONS.decode(b"[" + raw + b"]") if isinstance(value, str))
 
 
-def _bound(records: list[bytes], limits: Limits) -> None:
+def _bound(body: bytes, records: list[bytes], limits: Limits) -> None:
     if len(records) > limits.batch_records:
         raise RecordError("too many records in one body", limit=limits.batch_records, value=f"{len(records)} records")
-    longest = max(map(len, records), default=0)
-    if longest > limits.record_bytes:
+    # No record, and not all of them, is larger than the body they came in.
+    if len(body) > limits.record_bytes and max(map(len, records), default=0) > limits.record_bytes:
         index = next(i for i, record in enumerate(records) if len(record) > limits.record_bytes)
         seen = f"{len(records[index])} bytes"
         raise RecordError("is larger than a record may be", index=index, limit=limits.record_bytes, value=seen)
-    payload = sum(map(len, records)) + len(records)
-    if payload > limits.batch_bytes:
-        raise RecordError("too many bytes in one body", limit=limits.batch_bytes, value=f"{payload} bytes")
+    if len(body) >= limits.batch_bytes:
+        payload = sum(map(len, records)) + len(records)
+        if payload > limits.batch_bytes:
+            raise RecordError("too many bytes in one body", limit=limits.batch_bytes, value=f"{payload} bytes")
 
 
 def _culprit(records: Iterable[bytes]) -> RecordError:
