@@ -21,6 +21,8 @@ NEVER: Final = "Never"
 Name = Annotated[str, Meta(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Duration = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
 """Go's notation: 168h, 1h30m, 250ms."""
+Expiry = Annotated[str, Meta(pattern=r"^(Never|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$")]
+"""A duration, or Never."""
 Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 """Kubernetes' notation of bytes: 1Gi, 500M, 4096."""
 
@@ -68,7 +70,7 @@ class _Spec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 class Delivery(_Spec, frozen=True, kw_only=True):
     """How long records wait, and how long an answer may take."""
 
-    expiry: Duration | Literal["Never"] = "168h"
+    expiry: Expiry = "168h"
     receipt_timeout: Duration = "2s"
     drain: Duration = "30s"
 

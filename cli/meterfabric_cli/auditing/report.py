@@ -25,7 +25,8 @@ def as_text(audit: SinkAudit, seconds: float) -> str:
     logs = sum(len(producer.logs) for producer in audit.producers)
     held = sum(log.records for producer in audit.producers for log in producer.logs)
     name = ", ".join(audit.sinks) or "this sink"
-    lines = [f"{name}: {logs:,} logs of {len(audit.producers):,} producers, {held:,} records held, {seconds:.1f} s\n\n"]
+    of = f"{_counted(logs, 'log')} of {_counted(len(audit.producers), 'producer')}"
+    lines = [f"{name}: {of}, {_counted(held, 'record')} held, {seconds:.1f} s\n\n"]
     if audit.producers:
         lines.append(_books(audit))
         shown = [fate for fate in _RARE if any(producer.records(fate) for producer in audit.producers)]
@@ -38,9 +39,13 @@ def as_text(audit: SinkAudit, seconds: float) -> str:
     lines.append(
         "whole: every hash, signature and certificate verifies, every record is accounted for\n"
         if audit.whole
-        else f"NOT WHOLE: {audit.problems:,} findings\n"
+        else f"NOT WHOLE: {_counted(audit.problems, 'finding')}\n"
     )
     return "".join(lines)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _books(audit: SinkAudit) -> str:

@@ -63,7 +63,8 @@ class Keeper:
             if code == EXIT_SETTINGS and self.address is None:
                 raise CommandError(f"{self.label}: {last_line(self.plan.log)}")
             pause = _PAUSES[0] if time.monotonic() - begun > _LONG_ENOUGH else pause
-            self._say(f"{self.label} {_ended(code)}, starting it again in {pause:g} s: {last_line(self.plan.log)}")
+            why = f": {told}" if code >= 0 and (told := last_line(self.plan.log)) else ""
+            self._say(f"{self.label} {_ended(code)}, starting it again in {pause:g} s{why}")
             await asyncio.sleep(pause)
             if self._is_stopping():
                 return
