@@ -2,8 +2,6 @@
 
 import asyncio
 import errno
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,17 +134,6 @@ async def test_without_ballast_nothing_is_taken(tmp_path: Path, monkeypatch: pyt
             with pytest.raises(Full):
                 await rig.intake.accept(records([1]))
         await accept(rig, 1)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.fault

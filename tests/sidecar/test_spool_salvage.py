@@ -12,7 +12,7 @@ import pytest
 from meterfabric_protocol.delivery.effects import CursorRow
 from meterfabric_protocol.notice import Continues, Damaged
 from meterfabric_sidecar.ingest.intake import Full
-from meterfabric_sidecar.spool import SpoolFull, StoredBatch
+from meterfabric_sidecar.spool import SpoolFull, SpoolSettings, StoredBatch
 from tests.spools import Rig, leaves_of, only_notices, only_records, opened, record, verified
 
 PAGE = 16_384
@@ -206,3 +206,16 @@ async def test_a_row_that_would_make_a_bad_stub_ends_the_log_before_it(tmp_path:
         assert (await rig.spool.log(origin)).superseded_at == 501
         found = only_records(await deliverable(rig))
         assert found == [record(n, TEXT) for n in (*range(500), *range(600, 1200))]
+
+
+@pytest.mark.fault
+async def test_on_a_disk_too_small_for_both_the_stubs_are_saved(small_disk: Path) -> None:
+    small = SpoolSettings(quota=128 << 20, wal=1 << 20, ballast=1 << 20)
+    async with opened(small_disk, settings=small) as rig:
+        await rig.fill(14, 100, text="x" * 10_000)
+        size = (await rig.spool.log(rig.origin)).size
+    (small_disk / "spool" / "salvage").mkdir()
+    async with opened(small_disk, settings=small) as rig:
+        assert (await rig.spool.log(rig.origin)).size == size
+        found = only_records(await deliverable(rig))
+        assert found == [record(n, "x" * 10_000) for n in range(len(found))]

@@ -86,15 +86,21 @@ async def test_a_drop_inside_a_batch_goes_no_further_than_the_boundary_before(tm
         assert (await rig.spool.log(rig.origin)).dropped_to == sealed[2].size
 
 
-async def test_a_long_drop_goes_on_in_steps_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("batches", "size"), [(8, 1 << 30), (1 << 30, 2500), (1 << 30, 1)])
+async def test_a_long_drop_goes_on_in_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int, size: int
+) -> None:
+    monkeypatch.setattr("meterfabric_sidecar.spool.writer.STEP_BATCHES", batches)
+    monkeypatch.setattr("meterfabric_sidecar.spool.writer.STEP_BYTES", size)
     async with opened(tmp_path) as rig:
-        sealed = await rig.fill(150, 1)
+        sealed = await rig.fill(20, 1, text="x" * 300)
         rig.spool.drop_to(rig.origin, sealed[-1].size)
         await rig.spool.flush()
         assert (await rig.spool.log(rig.origin)).dropped_to < sealed[-1].size
-        for _ in range(3):
+        for _ in range(20):
             await rig.spool.flush()
         assert (await rig.spool.log(rig.origin)).dropped_to == sealed[-1].size
+        assert not rig.spool._upkeep
 
 
 async def test_boundaries_are_found_by_age_and_by_bytes(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class Files:
         self._open = reopen
         self._monotonic = monotonic
         self._retry_at = float("-inf")
+        self._closed = False
         self._writer = ThreadPoolExecutor(1, "spool-writer")
         self._reader = ThreadPoolExecutor(1, "spool-reader")
         # Each is held while its connection is in use, and both while the file may be exchanged.
@@ -64,6 +65,8 @@ class Files:
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in the writer's thread. Raises SpoolFull where the disk or SQLite refuse."""
+        if self._closed:
+            raise SpoolFull("the spool is closed", RETRY_SECONDS)
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._in_writer, work)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -79,6 +82,7 @@ class Files:
 
     async def close(self) -> None:
         """Finish what runs and close the connections."""
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._writer, self._close)
         self._writer.shutdown()
         self._reader.shutdown()

@@ -19,7 +19,8 @@ from .settings import SpoolSettings
 FOLDER: Final = "salvage"
 """Where the damaged database lies while it is read; a crash in between begins anew from it."""
 _PARTS: Final = ("", "-wal", "-shm")
-_COMMIT_BYTES: Final = 8 << 20
+_CHUNK: Final = 16
+"""Payloads copied in one transaction."""
 
 
 def open_whole(path: Path, settings: SpoolSettings, quarantine: Quarantine) -> sqlite3.Connection:
@@ -45,14 +46,16 @@ def open_whole(path: Path, settings: SpoolSettings, quarantine: Quarantine) -> s
         path.with_name(path.name + part).unlink(missing_ok=True)
     new = _open(path, settings)
     try:
-        _copy(old, new)
-        _mark_broken(new)
+        fits = _copy(old, new)
     except BaseException:
         new.close()
         raise
     for part in _PARTS:
-        with suppress(FileNotFoundError):
-            quarantine.adopt(old.with_name(old.name + part))
+        rest = old.with_name(old.name + part)
+        if fits and rest.exists():
+            quarantine.adopt(rest)
+        # On a disk that hadn't room for both, what is delivered matters more than what is looked at.
+        rest.unlink(missing_ok=True)
     folder.rmdir()
     return new
 
@@ -78,7 +81,8 @@ def _open(path: Path, settings: SpoolSettings) -> sqlite3.Connection:
     return db
 
 
-def _copy(old: Path, new: sqlite3.Connection) -> None:
+def _copy(old: Path, new: sqlite3.Connection) -> bool:
+    """Whether the disk had room for all that could be read."""
     source = sqlite3.connect(old, isolation_level=None)
     source.text_factory = schema.read_text
     try:
@@ -90,6 +94,16 @@ def _copy(old: Path, new: sqlite3.Connection) -> None:
         for (log,) in new.execute("SELECT id FROM logs").fetchall():
             _copy_batches(source, new, log)
         _copy_rows(new, "recent", _walk(source, "recent", "seq", 0, 1 << 62))
+        _mark_broken(new)
+        try:
+            _copy_payloads(source, new)
+        except sqlite3.OperationalError:
+            # No room on the disk for both. What a stub is made of is there; the other payloads will be told of as
+            # missing.
+            if new.in_transaction:
+                new.execute("ROLLBACK")
+            return False
+        return True
     finally:
         source.close()
 
@@ -106,23 +120,22 @@ def _copy_small(source: sqlite3.Connection, new: sqlite3.Connection, table: str)
 
 
 def _copy_batches(source: sqlite3.Connection, new: sqlite3.Connection, log: int) -> None:
-    copied = 0
     new.execute("BEGIN")
     for batch in _walk(source, "batches", "id", log * LOG_SPAN, (log + 1) * LOG_SPAN):
         id_, of, first, size, kind, note, roots = batch[:7]
-        if not _whole(id_, of, first, size, kind, note, roots, batch[-1]):
-            continue
-        with suppress(sqlite3.IntegrityError):
+        if _whole(id_, of, first, size, kind, note, roots, batch[-1]):
             _insert(new, "batches", batch)
-        for payload in _walk(source, "payloads", "id", id_, id_ + 1):
-            with suppress(sqlite3.IntegrityError):
-                _insert(new, "payloads", payload)
-                copied += len(payload[-1])
-        if copied >= _COMMIT_BYTES:
-            copied = 0
-            new.execute("COMMIT")
-            new.execute("BEGIN")
     new.execute("COMMIT")
+
+
+def _copy_payloads(source: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    ids = new.execute("SELECT id FROM batches ORDER BY id")
+    while chunk := ids.fetchmany(_CHUNK):
+        new.execute("BEGIN")
+        for (id_,) in chunk:
+            for payload in _walk(source, "payloads", "id", id_, id_ + 1):
+                _insert(new, "payloads", payload)
+        new.execute("COMMIT")
 
 
 def _whole(id_: Any, log: Any, first: Any, size: Any, kind: Any, note: Any, roots: Any, crc: Any) -> bool:
@@ -138,14 +151,15 @@ def _whole(id_: Any, log: Any, first: Any, size: Any, kind: Any, note: Any, root
 def _copy_rows(new: sqlite3.Connection, table: str, rows: Iterator[Sequence[Any]]) -> None:
     new.execute("BEGIN")
     for row in rows:
-        with suppress(sqlite3.IntegrityError):
-            _insert(new, table, row)
+        _insert(new, table, row)
     new.execute("COMMIT")
 
 
 def _insert(new: sqlite3.Connection, table: str, row: Sequence[Any]) -> None:
     marks = ", ".join("?" * len(row))
-    new.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)  # noqa: S608 (our own tables' names)
+    # A value of a type that its column can't have is what is left of a page.
+    with suppress(sqlite3.IntegrityError):
+        new.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)  # noqa: S608 (our own tables' names)
 
 
 def _walk(source: sqlite3.Connection, table: str, key: str, low: int, end: int) -> Iterator[Sequence[Any]]:

@@ -5,6 +5,7 @@ full or fails, whoever waits gets `SpoolFull`, and the spool mends itself once t
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -44,7 +45,9 @@ class Spool(SpoolUpkeep):
     """
 
     def __init__(self, folder: Path, settings: SpoolSettings, monotonic: Callable[[], float], limits: Limits) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+            _sync_folder(folder.parent)
         self._path = folder / DATABASE
         self._lock = FolderLock(folder)
         self._settings = settings
@@ -247,3 +250,12 @@ class Spool(SpoolUpkeep):
             db.close()
             raise
         return db
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make new names in a folder durable: SQLite does so for those in the spool's own."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

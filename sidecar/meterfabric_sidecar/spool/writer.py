@@ -5,16 +5,17 @@ database as it was where it can't be done.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from .schema import LOG_SPAN, is_corrupt, row_id
 from .waiting import Upkeep
 
-STEP_BATCHES: Final = 64
+STEP_BATCHES: Final = 1024
 STEP_BYTES: Final = 32 << 20
-"""What one transaction drops at most, so that a commit of new records never waits long behind a drop."""
+"""What one transaction deletes at most, so that a commit of new records never waits long behind it."""
 
 
 class Sealing(NamedTuple):
@@ -174,17 +175,19 @@ def _drop_step(db: sqlite3.Connection, log: int, to: int) -> bool:
         " WHERE logs.id = ? ORDER BY b.id LIMIT ?",
         (row_id(log, 0), row_id(log, to), log, STEP_BATCHES),
     ).fetchall()
-    freed = count = 0
     # A `to` inside a batch, or past the log's end, goes no further than the boundary before it.
-    while count < len(rows) and rows[count][1] <= to and (not count or freed + rows[count][2] <= STEP_BYTES):
-        freed += rows[count][2]
-        count += 1
-    if not count:
+    whole = [row for row in rows if row[1] <= to]
+    if not whole:
         return True
-    _drop_payloads(db, [row[0] for row in rows[:count]], keep="notices")
-    reached = rows[count - 1][1]
-    db.execute("UPDATE logs SET dropped_to = ? WHERE id = ?", (reached, log))
-    return count == len(rows) and count < STEP_BATCHES
+    count = _step(row[2] for row in whole)
+    _drop_payloads(db, [row[0] for row in whole[:count]], keep="notices")
+    db.execute("UPDATE logs SET dropped_to = ? WHERE id = ?", (whole[count - 1][1], log))
+    return count == len(rows) < STEP_BATCHES
+
+
+def _step(sizes: Iterable[int]) -> int:
+    """How many of the next things to delete go at once: at least one, then as many as STEP_BYTES allow."""
+    return max(1, sum(total <= STEP_BYTES for total in accumulate(sizes)))
 
 
 def _drop_payloads(db: sqlite3.Connection, ids: list[int], keep: str = "") -> None:
@@ -203,23 +206,29 @@ def _drop_payloads(db: sqlite3.Connection, ids: list[int], keep: str = "") -> No
 
 
 def _forget_recent(db: sqlite3.Connection, before: int) -> int:
-    (oldest,) = db.execute("SELECT min(seq) FROM recent").fetchone()
-    if oldest is None or oldest >= before:
+    """Delete rows of `recent` with a smaller seq; returns `before` where some are left, else 0."""
+    # The keys take about as much as their hashes, whose length costs no reading.
+    rows = db.execute(
+        "SELECT seq, 2 * length(leaf_hashes) FROM recent WHERE seq < ? ORDER BY seq LIMIT ?", (before, STEP_BATCHES)
+    ).fetchall()
+    if not rows:
         return 0
-    db.execute("DELETE FROM recent WHERE seq < ?", (min(before, oldest + STEP_BATCHES),))
-    return before if oldest + STEP_BATCHES < before else 0
+    count = _step(row[1] for row in rows)
+    db.execute("DELETE FROM recent WHERE seq <= ?", (rows[count - 1][0],))
+    return 0 if count == len(rows) < STEP_BATCHES else before
 
 
 def forget_step(db: sqlite3.Connection, log: int) -> bool:
     """Delete a bounded part of a finished log, and at last its row. True when nothing is left."""
     with _transaction(db):
         rows = db.execute(
-            "SELECT id FROM batches WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+            "SELECT id, bytes FROM batches WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
             (log * LOG_SPAN, (log + 1) * LOG_SPAN, STEP_BATCHES),
         ).fetchall()
         if rows:
-            _drop_payloads(db, [row[0] for row in rows])
-            db.execute("DELETE FROM batches WHERE id >= ? AND id <= ?", (rows[0][0], rows[-1][0]))
+            ids = [row[0] for row in rows[: _step(row[1] for row in rows)]]
+            _drop_payloads(db, ids)
+            db.execute("DELETE FROM batches WHERE id >= ? AND id <= ?", (ids[0], ids[-1]))
             return False
         db.execute("DELETE FROM cursors WHERE log = ?", (log,))
         db.execute("DELETE FROM logs WHERE id = ?", (log,))
