@@ -19,17 +19,22 @@ from .spool.reader import BatchRow
 _CHUNK: Final = 256
 
 
-async def plan(spool: Spool, log: LogRow, common: int) -> tuple[Again, ...]:
-    """The batches of `log` past `common` that can be repeated in a new log, right behind its first notices."""
+async def plan(spool: Spool, log: LogRow, common: int, *, besides: int = 0) -> tuple[Again, ...]:
+    """The batches of `log` past `common` that can be repeated in a new log, right behind its first notices.
+
+    `besides` is how many notices stand there that name none of them. What an earlier fork repeated is not repeated
+    again.
+    """
     found: list[tuple[int, int, bytes]] = []
     first = common
-    while rows := await spool.batches(log.origin, first, _CHUNK):
+    end = log.size if log.superseded_at is None else log.superseded_at
+    while rows := [row for row in await spool.batches(log.origin, first, _CHUNK) if row.first < end]:
         for row in rows:
             root = _root(row)
             if root is not None and await repeatable(spool, log, row) is not None:
                 found.append((row.first, row.size, root))
             first = row.size
-    at = first_leaves(len(found))
+    at = first_leaves(len(found)) + besides
     again: list[Again] = []
     for first, size, root in found:
         again.append(Again(at=at, first=first, size=size, root=root))
@@ -37,15 +42,19 @@ async def plan(spool: Spool, log: LogRow, common: int) -> tuple[Again, ...]:
     return tuple(again)
 
 
-async def named(spool: Spool, origin: str, previous: str) -> frozenset[int]:
-    """The first leaves of the batches of `previous` that the first notices of the log `origin` name."""
-    begun = [notice.decode(leaf) for leaf in await spool.leaves(origin, 0) or ()]
-    return frozenset(
-        again.first
-        for each in begun
-        if isinstance(each, Continues) and each.previous == previous
-        for again in each.again
-    )
+async def named(spool: Spool, previous: str) -> tuple[str, frozenset[int]]:
+    """The newest log whose first notices name batches of `previous`, and the first leaves of those; "" where none."""
+    for log in reversed(await spool.logs()):
+        begun = [notice.decode(leaf) for leaf in await spool.leaves(log.origin, 0) or ()]
+        those = frozenset(
+            again.first
+            for each in begun
+            if isinstance(each, Continues) and each.previous == previous
+            for again in each.again
+        )
+        if those:
+            return log.origin, those
+    return "", frozenset()
 
 
 async def repeatable(spool: Spool, log: LogRow, row: BatchRow) -> list[bytes] | None:

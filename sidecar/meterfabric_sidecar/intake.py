@@ -133,7 +133,7 @@ class Intake:
         """
         return await self._seal_notices(notices)
 
-    async def fork(self, origin: str, common: int) -> None:
+    async def fork(self, origin: str, common: int, heard: int = 0) -> None:
         """Have a new log repeat `origin` past `common` (see ProducerLog.fork); what comes in meanwhile waits.
 
         Returns once that is done, however long the disk takes.
@@ -141,7 +141,7 @@ class Intake:
         self._paused += 1
         try:
             await self._until(lambda: self._flying is None and self._ready is None)
-            act: Callable[[], Awaitable[None]] = partial(self._log.fork, origin, common)
+            act: Callable[[], Awaitable[None]] = partial(self._log.fork, origin, common, heard)
             while True:
                 try:
                     await act()

@@ -107,7 +107,7 @@ class Sidecar:
             self.meters,
             server_key=self._server_key,
             make_hello=self._hello,
-            on_fork=lambda fork: self.intake.fork(fork.origin, fork.common),
+            on_fork=lambda fork: self.intake.fork(fork.origin, fork.common, fork.heard),
             on_opened=self._opened,
             max_message=settings.max_message,
         )

@@ -29,7 +29,8 @@ class GoOn:
 class Begin:
     """A new key and a new log. With `previous` it continues that one from its leaf `size` on, repeating `again`.
 
-    `root` is the previous log's at `size`, `heard` the size that a peer may have heard of.
+    `root` is the previous log's at `size`, `heard` the size that a peer may have heard of. `ended` is another log
+    (origin, size, root) that grew until now and that this one stands for as well.
     """
 
     previous: str | None
@@ -38,13 +39,14 @@ class Begin:
     heard: int | None
     reason: str
     again: tuple[Again, ...] = ()
+    ended: tuple[str, int, bytes] | None = None
 
     def notices(self, origin: str) -> list[Opened | Continues]:
         """The new log's first batch: as many leaves as it takes to name all that is repeated."""
         if self.previous is None:
             return [Opened(log=origin)]
         heard = UNSET if self.heard is None or self.heard <= self.size else self.heard
-        return [
+        begun: list[Opened | Continues] = [
             Continues(
                 log=origin,
                 previous=self.previous,
@@ -56,6 +58,10 @@ class Begin:
             )
             for start in range(0, max(1, len(self.again)), NOTICE_AGAIN)
         ]
+        if self.ended is not None:
+            other, size, root = self.ended
+            begun.append(Continues(log=origin, previous=other, size=size, root=root, reason="restart"))
+        return begun
 
 
 def first_leaves(again: int) -> int:

@@ -3,6 +3,7 @@
 Between these, `Intake` seals batches through the `Sealer` this hands out.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
@@ -43,6 +44,9 @@ class ProducerLog:
         self._compression: Literal["none", "zstd"] = compression
         self._sealer: Sealer | None = None
         self._key: Ed25519PrivateKey | None = None
+        self._forking = asyncio.Lock()
+        self._heard: dict[str, int] = {}
+        """How far sinks are known to hold logs that were ended."""
         self.on_sealed: Callable[[StoredBatch], None] = lambda batch: None
         """Called with every batch that is sealed here, not by the intake."""
 
@@ -85,21 +89,26 @@ class ProducerLog:
         """Carry on where a log is broken: see `fork`. Raises SpoolFull, OSError; may be called again then."""
         for log in await self.spool.logs():
             if log.broken_at is not None:
-                if log.superseded_at is None:
+                if log.superseded_at is None or log.broken_at < log.superseded_at:
                     await self._fork(log, log.broken_at)
                 await self._repeat(log.origin)
 
-    async def fork(self, origin: str, common: int) -> None:
+    async def fork(self, origin: str, common: int, heard: int = 0) -> None:
         """End the log `origin` at the boundary `common`, and repeat what lies past it in a new log that continues it.
 
-        For a log that a sink knows otherwise past `common`; where batches were lost with a damaged database, salvage
-        asks for the same. The log that grows now is closed first where it is another one. Raises SpoolFull, OSError;
-        once it is marked in the spool, `repeat` or the next `open` finishes it.
+        For a log that a sink knows otherwise past `common` (it holds `heard` leaves of it); where batches were lost
+        with a damaged database, salvage asks for the same. A log that was ended before may be ended earlier still:
+        another sink knows less of it. The log that grows now is closed first where it is another one. Raises SpoolFull,
+        OSError; once it is marked in the spool, `repeat` or the next `open` finishes it.
         """
-        row = await self.spool.log(origin)
-        if row.superseded_at is None:
-            await self.spool.mark(self.spool.moving_on(origin, common))
-        await self.repeat()
+        async with self._forking:
+            # An end that is not finished yet must not be overtaken by an earlier one.
+            await self.repeat()
+            row = await self.spool.log(origin)
+            self._heard[origin] = max(heard, self._heard.get(origin, 0))
+            if row.superseded_at is None or common < row.superseded_at:
+                await self.spool.mark(self.spool.moving_on(origin, common))
+            await self.repeat()
 
     async def close(self) -> Sealed:
         """End the active log with its `closed` notice. Raises SpoolFull, OSError."""
@@ -109,27 +118,31 @@ class ProducerLog:
         return await self._commit("notices", [leaf], self.spool.closing(row.origin))
 
     async def _fork(self, row: LogRow, common: int) -> None:
-        again = await plan(self.spool, row, common)
         growing = {log.origin for log in await self.spool.logs() if log.state == "active"}
+        ended = None
         if self._sealer is not None and self._sealer.origin in growing - {row.origin}:
             await self.close()
+            # It may never have got a certificate: then it is taken on the new log's word alone.
+            ended = self.sealer.origin, self.sealer.frontier.size, self.sealer.frontier.root()
+        again = await plan(self.spool, row, common, besides=0 if ended is None else 1)
         root = await self.spool.root_at(row.origin, common) if common else EMPTY_ROOT
         if root is None:
             raise ValueError(f"{common} is no boundary of the log {row.origin}")
-        await self.begin(Begin(row.origin, common, root, row.size, "forked", again), (row.origin, common))
+        heard = max(row.size, self._heard.get(row.origin, 0))
+        await self.begin(Begin(row.origin, common, root, heard, "forked", again, ended), (row.origin, common))
 
     async def _repeat(self, origin: str) -> None:
-        """Append to the active log what is left to repeat of `origin`, those batches first that its notices name."""
+        """Append to the active log what is left to repeat of `origin`: what the log that was begun for it names."""
         row = await self.spool.log(origin)
-        names = await named(self.spool, self.origin, origin)
-        last = max(names, default=-1)
+        namer, names = await named(self.spool, origin)
         first = row.broken_at
         while first is not None and (found := await self.spool.batches(origin, first, 1)):
             batch = found[0]
             leaves = None
-            if batch.first in names:
+            if batch.first in names and namer == self.origin:
                 leaves = await self.spool.leaves(origin, batch.first) or fillers(origin, batch)
-            elif batch.first > last:
+            elif batch.first in names:
+                # That log's key was lost meanwhile: no place for it is promised any more.
                 leaves = await repeatable(self.spool, row, batch)
             first = batch.size if batch.size < row.size else None
             moved = self.spool.moving_on(origin, first)

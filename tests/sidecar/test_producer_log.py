@@ -133,8 +133,32 @@ async def test_forking_an_older_log_closes_the_active_one_first(tmp_path: Path) 
         leaves = await leaves_in(rig.spool)
         assert only_notices(leaves[active])[-1] == Closed(log=active, records=10)
         # The old log's `closed` is not repeated: it was said of that log.
-        assert [type(each) for each in only_notices(leaves[rig.origin])] == [Continues]
+        # The log that grew is vouched for as well: it may never have got a certificate.
+        of_older, of_active = only_notices(leaves[rig.origin])
+        assert isinstance(of_older, Continues)
+        assert isinstance(of_active, Continues)
+        assert (of_older.previous, of_older.again[0].at) == (older, 2)
+        ended = await rig.spool.log(active)
+        assert (of_active.previous, of_active.size, of_active.root) == (active, ended.size, ended.frontier.root())
         assert only_records(leaves[rig.origin]) == [record(n) for n in range(10, 20)]
+
+
+async def test_a_log_ended_once_is_ended_earlier_for_a_sink_that_knows_less_of_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rig:
+        batches = await rig.fill(4)
+        origin = rig.origin
+        await rig.intake.fork(origin, batches[2].size)
+        second = rig.origin
+        await rig.intake.fork(origin, batches[0].size, 1_000)
+        # What is ended early already is not ended again.
+        await rig.intake.fork(origin, batches[1].size)
+        leaves = await leaves_in(rig.spool)
+        assert only_records(leaves[second]) == [record(n) for n in range(30, 40)]
+        assert only_records(leaves[rig.origin]) == [record(n) for n in range(10, 30)]
+        old = await rig.spool.log(origin)
+        assert (old.superseded_at, old.broken_at) == (batches[0].size, None)
+        notice = await first_notice(rig)
+        assert (notice.previous, notice.size, notice.heard) == (origin, batches[0].size, 1_000)
 
 
 async def test_a_fork_leaves_out_what_is_gone(tmp_path: Path) -> None:
