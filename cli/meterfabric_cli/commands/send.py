@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         if name != STDIN and not os.access(name, os.R_OK):
             raise CommandError(f"{name}: can't be read")
     transport = _transport(options.url)
-    told = 0
+    told, gave_up = 0, False
     begun = time.monotonic()
     with contextlib.closing(transport), watching(_total(options.files)) as watcher:
 
@@ -77,13 +77,14 @@ def run(options: argparse.Namespace) -> int:
         try:
             sender.run()
         except GaveUp as error:
+            gave_up = True
             watcher.say(f"gave up after {options.timeout:g} s without an answer from {options.url}: {error}")
         except CommandError:
             # What was sent before is durable, and whoever mends the file needs to know how much that is.
             watcher.say(_summary(sender.counts, time.monotonic() - begun))
             raise
     print(_summary(sender.counts, time.monotonic() - begun))
-    return EXIT_NOT if sender.counts.refused or sender.counts.unanswered else EXIT_WHOLE
+    return EXIT_NOT if sender.counts.refused or gave_up else EXIT_WHOLE
 
 
 def _summary(counts: Counts, seconds: float) -> str:

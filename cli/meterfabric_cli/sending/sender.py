@@ -60,9 +60,10 @@ class Sender:
         self._out: dict[Batch, list[Line]] = {}
         self._begun = self._answered = time.monotonic()
         self._sent = 0
+        self._is_blocked = False
         self._hold = 0.0
         self._pause = _PAUSES[0]
-        self._trouble = "no answer"
+        self._trouble = "not connected, or no credit is given"
 
     def run(self) -> None:
         """Send everything. Raises GaveUp, with what is unanswered counted."""
@@ -70,13 +71,13 @@ class Sender:
             wait = self._submit()
             if self._ended and not self._out and not self._again:
                 return
-            for batch, outcome in self._transport.wait(wait):
+            for batch, outcome in self._transport.wait(min(wait, self._patience)):
                 self._settle(self._out.pop(batch), outcome)
             self._watch()
 
     def _watch(self) -> None:
         now = time.monotonic()
-        if not self._out and not self._again:
+        if not self._out and not self._again and not self._is_blocked:
             self._answered = now
         elif now - self._answered > self._patience:
             waiting = [*self._out.values(), *self._again]
@@ -100,6 +101,8 @@ class Sender:
             if self._ended or (room < self._batch_bytes and self._transport.in_flight):
                 return _PAUSES[1]
             batch = self._take(room)
+            # With nothing to send though there is more: no connection, or no credit.
+            self._is_blocked = not batch and not self._ended
             if not batch:
                 return _PAUSES[1]
             self._sent += len(batch)
