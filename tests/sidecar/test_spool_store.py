@@ -10,7 +10,7 @@ import pytest
 from meterfabric_protocol import batch as batches
 from meterfabric_protocol.delivery.effects import CursorRow
 from meterfabric_protocol.notice import Opened
-from meterfabric_sidecar.spool import Spool, SpoolLocked, SpoolSettings
+from meterfabric_sidecar.spool import Spool, SpoolLocked, SpoolUnusable
 from tests.spools import (
     Clock,
     everything,
@@ -231,8 +231,29 @@ async def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "spool.db") as db:
         db.execute("CREATE TABLE theirs (a)")
     db.close()
-    with pytest.raises(Exception, match="another program"):
-        await Spool.open(tmp_path, SpoolSettings())
+    with pytest.raises(SpoolUnusable, match="another program"):
+        await Spool.open(tmp_path)
+
+
+async def test_a_format_of_a_later_release_is_left_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rig:
+        await rig.fill(1)
+    path = tmp_path / "spool" / "spool.db"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 2")
+    db.close()
+    # The header alone may have been hit by a stray bit.
+    async with opened(tmp_path) as rig:
+        assert len(await rig.everything()) == 2
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("PRAGMA user_version = 2")
+        db.execute("UPDATE meta SET value = 2 WHERE key = 'format'")
+    db.close()
+    with pytest.raises(SpoolUnusable, match="format 2, this release reads 1"):
+        async with opened(tmp_path):
+            pass
+    assert path.exists()
 
 
 async def test_every_log_of_the_spool_verifies_after_many_restarts(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from .files import SpoolFull
 from .lock import SpoolLocked
 from .rows import LogRow, Pending, Pressure, StoredBatch, Untold
+from .schema import SpoolUnusable
 from .settings import SpoolSettings
 from .store import Spool
 
@@ -14,6 +15,7 @@ __all__ = [
     "SpoolFull",
     "SpoolLocked",
     "SpoolSettings",
+    "SpoolUnusable",
     "StoredBatch",
     "Untold",
 ]

@@ -61,7 +61,10 @@ _BATCH: Final = (
 def clock(db: sqlite3.Connection) -> float:
     """The spool clock as persisted last, in seconds."""
     row = db.execute("SELECT value FROM meta WHERE key = 'clock'").fetchone()
-    return float(row[0]) if row else 0.0
+    if row is None or type(row[0]) is not float:
+        # Lost with a damaged page: what was sealed last is not far behind.
+        row = db.execute("SELECT sealed_at FROM batches ORDER BY id DESC LIMIT 1").fetchone()
+    return row[0] if row is not None and type(row[0]) is float else 0.0
 
 
 def logs(db: sqlite3.Connection) -> list[LogRow]:

@@ -91,6 +91,7 @@ def _copy(old: Path, new: sqlite3.Connection) -> bool:
             source.execute("PRAGMA writable_schema = ON")
         for table in ("meta", "logs", "cursors"):
             _copy_small(source, new, table)
+        new.execute("INSERT OR REPLACE INTO meta VALUES ('format', ?)", (schema.FORMAT,))
         for (log,) in new.execute("SELECT id FROM logs").fetchall():
             _copy_batches(source, new, log)
         _copy_rows(new, "recent", _walk(source, "recent", "seq", 0, 1 << 62))

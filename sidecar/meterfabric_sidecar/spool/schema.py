@@ -122,10 +122,14 @@ _CREATE: Final = "".join(
         "BEGIN IMMEDIATE;",
         _TABLES.replace("LOG_SPAN", str(LOG_SPAN)),
         _SEALING.replace("LOG_SPAN", str(LOG_SPAN)),
-        "INSERT INTO meta VALUES ('clock', 0.0);",
+        "INSERT INTO meta VALUES ('clock', 0.0), ('format', FORMAT);".replace("FORMAT", str(FORMAT)),
         f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;",
     ]
 )
+
+
+class SpoolUnusable(Exception):
+    """The database is whole, and none that this release may touch."""
 
 
 def row_id(log: int, first: int) -> int:
@@ -155,7 +159,7 @@ def open_writer(path: Path, wal_bytes: int, max_bytes: int | None = None) -> sql
     """Open the database to write, creating its tables where it is new.
 
     `wal_bytes` is where the WAL is folded back and cut to; `max_bytes` is a last bound on the database file, past which
-    SQLite refuses with SQLITE_FULL. Raises sqlite3.Error where the file is none of ours or can't be read.
+    SQLite refuses with SQLITE_FULL. Raises SpoolUnusable where the file is none of ours, sqlite3.Error.
     """
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     db.text_factory = read_text
@@ -196,11 +200,18 @@ def read_text(text: bytes) -> str:
 def _create(db: sqlite3.Connection) -> None:
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if application == APPLICATION_ID:
-        if version != FORMAT:
-            raise sqlite3.NotSupportedError(f"the spool has format {version}; this release reads {FORMAT}")
+    if (application, version) == (APPLICATION_ID, FORMAT):
         return
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables:
-        raise sqlite3.DatabaseError("the file holds another program's tables")
-    db.executescript(_CREATE)
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables:
+        db.executescript(_CREATE)
+        return
+    if "meta" not in tables:
+        raise SpoolUnusable("the file holds another program's tables: give the spool a folder of its own")
+    row = db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
+    if row != (FORMAT,):
+        found = row[0] if row else version
+        raise SpoolUnusable(f"the spool has format {found}, this release reads {FORMAT}: use the one that wrote it")
+    # The file's header says otherwise than its table: damage, and easily mended.
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {FORMAT}")

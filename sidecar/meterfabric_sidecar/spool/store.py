@@ -74,7 +74,7 @@ class Spool(SpoolUpkeep):
     ) -> Self:
         """Open the spool in `folder`, made where it is missing; a damaged database is salvaged first.
 
-        Raises SpoolLocked, SpoolFull (the disk doesn't let the database be opened), OSError.
+        Raises SpoolLocked, SpoolUnusable, SpoolFull (the disk doesn't let the database be opened), OSError.
         """
         spool = cls(folder, settings or SpoolSettings(), monotonic, limits)
         try:
