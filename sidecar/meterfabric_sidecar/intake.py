@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -26,10 +25,10 @@ from meterfabric_protocol.notice import Closed, Damaged, Notice
 from meterfabric_protocol.record import Split
 
 from .dedup import Admitted, Dedup
+from .flight import Flight, Notices
 from .gathering import Gathering, IntakeSettings, Submission
 from .ingest.intake import Conflict, Full, TooLarge, Unavailable
 from .producer_log import ProducerLog
-from .sealer import Sealed
 from .spool import SpoolFull, StoredBatch
 from .spool.writer import Also
 
@@ -39,33 +38,6 @@ OnSealed: TypeAlias = Callable[[StoredBatch], None]
 
 _LOG: Final = logging.getLogger(__name__)
 _RETRY: Final = 1.0
-
-
-@dataclass(slots=True)
-class _Notices:
-    """Leaves that make a batch of their own; the damage they tell of, and whether they end the log."""
-
-    leaves: list[bytes]
-    damage: list[tuple[str, int, int]]
-    last: bool
-    answer: asyncio.Future[StoredBatch]
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A batch on its way, and who waits for it. `sealed` is None where all records were repeats."""
-
-    sealed: Sealed | None
-    admitted: Admitted[Submission] | None = None
-    notices: _Notices | None = None
-    bytes: int = 0
-    packing: asyncio.Future[Sealed] | None = None
-    """The same batch compressed, once that is done."""
-
-    @property
-    def submissions(self) -> list[Submission]:
-        """All that came with it, also those that clashed."""
-        return [*self.admitted.taken, *(s for s, _ in self.admitted.clashes)] if self.admitted else []
 
 
 class Intake:
@@ -92,9 +64,9 @@ class Intake:
         self._settings = settings or IntakeSettings()
         self._limits = limits
         self._gathering = Gathering(self._settings)
-        self._notices: deque[_Notices] = deque()
-        self._ready: _Flight | None = None
-        self._flying: _Flight | None = None
+        self._notices: deque[Notices] = deque()
+        self._ready: Flight | None = None
+        self._flying: Flight | None = None
         self._task: asyncio.Task[None] | None = None
         """What flies, or mends after a flight that failed."""
         self._mending = False
@@ -197,7 +169,7 @@ class Intake:
             raise Full(_RETRY, f"the spool's disk takes nothing: {self._spool.failure}")
         leaves = [notice.encode(each) for each in notices]
         damage = [(each.log, *span) for each in notices if isinstance(each, Damaged) for span in each.ranges]
-        waiting = _Notices(leaves, damage, last, asyncio.get_running_loop().create_future())
+        waiting = Notices(leaves, damage, last, asyncio.get_running_loop().create_future())
         self._notices.append(waiting)
         self._kick_soon()
         return await waiting.answer
@@ -240,7 +212,7 @@ class Intake:
 
     # -- one batch
 
-    def _prepare(self) -> _Flight:
+    def _prepare(self) -> Flight:
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
@@ -248,20 +220,20 @@ class Intake:
         # Notices go first: somebody waits for them to let go of records. Only the last one lets all else pass.
         if self._notices and not (self._notices[0].last and self._gathering):
             waiting = self._notices.popleft()
-            return _Flight(sealer.seal("notices", waiting.leaves, leaf_hashes(waiting.leaves), now), notices=waiting)
+            return Flight(sealer.seal("notices", waiting.leaves, leaf_hashes(waiting.leaves), now), notices=waiting)
         taken = self._gathering.take()
         size = sum(submission.bytes for submission in taken)
         admitted = self._dedup.admit(taken, now)
         group = admitted.group
         if group is None:
-            return _Flight(None, admitted, bytes=size)
+            return Flight(None, admitted, bytes=size)
         sealed = sealer.seal("records", group.records, group.hashes, now, group.seq, group.keys)
-        flight = _Flight(sealed, admitted, bytes=size)
+        flight = Flight(sealed, admitted, bytes=size)
         if sealer.packs(sealed):
             flight.packing = asyncio.get_running_loop().run_in_executor(self._packer, sealer.pack, sealed)
         return flight
 
-    async def _fly(self, flight: _Flight) -> None:
+    async def _fly(self, flight: Flight) -> None:
         try:
             if flight.packing is not None:
                 flight.sealed = await flight.packing
@@ -280,10 +252,10 @@ class Intake:
         else:
             self._land(flight)
 
-    def _also(self, notices: _Notices) -> Also | None:
+    def _also(self, notices: Notices) -> Also | None:
         return self._spool.closing(self._log.origin) if notices.last else self._spool.telling(notices.damage)
 
-    def _land(self, flight: _Flight) -> None:
+    def _land(self, flight: Flight) -> None:
         self._flying = None
         self.waiting_bytes -= flight.bytes
         if flight.admitted is not None:
@@ -309,7 +281,7 @@ class Intake:
 
     # -- when the disk doesn't take it
 
-    async def _fail(self, flight: _Flight, full: SpoolFull) -> None:
+    async def _fail(self, flight: Flight, full: SpoolFull) -> None:
         """Refuse all that waits, then read back what the disk holds: a failed commit may have come through all the
         same."""
         _LOG.error("records are refused: %s", full.reason)
