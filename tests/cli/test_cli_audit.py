@@ -180,6 +180,8 @@ def test_a_log_without_certificate_is_taken_on_a_later_logs_word(sink: MadeSink,
     )
     new.say(said)
     sink.take(new)
+    (producer,) = audit(meterfabric, sink, "--json").json["producers"]
+    assert producer["records"]["pending"] == old.size
     assert sink.take(old) == ["receipt", "receipt"]
     done = audit(meterfabric, sink)
     assert done.code == 0
@@ -224,3 +226,31 @@ def test_what_cant_be_read_is_said_in_one_line(tmp_path: Path, sink: MadeSink, m
         assert done.out == ""
         assert done.err.count("\n") == 1
         assert said in done.err
+
+
+def test_a_fork_that_the_pod_itself_tells_of_is_an_alert_and_no_finding(sink: MadeSink, meterfabric: Command) -> None:
+    old, first, second = sink.log().open().records(3), sink.log(), sink.log()
+    common = old.frontier
+    sink.take(old.records(2))
+    # The spool was put back to leaf 4 and went on otherwise: its first word is of that other branch, its second isn't.
+    first.say(notice.Continues(log=first.origin, previous=old.origin, size=6, root=EMPTY_ROOT, reason="restart"))
+    second.say(
+        notice.Continues(
+            log=second.origin, previous=old.origin, size=4, root=common.root(), heard=6, reason="equivocation"
+        )
+    )
+    sink.take(first)
+    assert audit(meterfabric, sink).code == 1
+    sink.take(second)
+    done = audit(meterfabric, sink)
+    assert done.code == 0, done.out
+
+
+def test_a_database_that_cant_be_read_to_its_end_is_not_whole(sink: MadeSink, meterfabric: Command) -> None:
+    sink.take(sink.log().open().records(3))
+    change(sink, "UPDATE batches SET kind = 'nonsense' WHERE first = 1")
+    done = audit(meterfabric, sink)
+    assert done.code == 1
+    assert "a row of batches is damaged" in done.out
+    change(sink, "UPDATE logs SET head_size = -5")
+    assert audit(meterfabric, sink).code == 1

@@ -19,7 +19,7 @@ from meterfabric_protocol.errors import Malformed, ProtocolError
 from meterfabric_protocol.identity import ChainVerifier, match_origin
 from meterfabric_protocol.merkle import CompactRange
 from meterfabric_protocol.names import key_hash, key_hash_of
-from meterfabric_sink.destination.base import DestinationRefused, Held, StoredBatch, StoredNotice
+from meterfabric_sink.destination.base import DestinationRefused, Equivocation, Held, StoredBatch, StoredNotice
 from meterfabric_sink.evidence import Evidence, HeldLeaves
 
 _FIRST_BYTE = itemgetter(0)
@@ -49,6 +49,8 @@ class LogAudit:
     unenrolled_to: int = 0
     """Size of the last batch taken when no certificate of the log was valid: a later log must vouch for so much."""
     unenrolled_why: str = ""
+    equivocations: list[Equivocation] = field(default_factory=list)
+    """Pairs of its checkpoints that can't both be true."""
 
     @property
     def origin(self) -> str:
@@ -78,6 +80,7 @@ class LogAuditor:
         """Verify a log. `said` are its notices; roots are kept at `named_sizes`, batches at `named_batches`."""
         done = LogAudit(held, Findings(held.origin), list(said))
         try:
+            done.equivocations = self._evidence.equivocations(held.origin)
             self._check_key(held)
             self._follow(done, named_sizes, named_batches)
         except Broken as error:

@@ -14,7 +14,7 @@ from meterfabric_protocol.books import LogBooks, LogEvidence, account
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 from meterfabric_protocol.names import parse_origin
-from meterfabric_sink.destination.base import StoredNotice
+from meterfabric_sink.destination.base import DestinationRefused, StoredNotice
 from meterfabric_sink.evidence import Evidence
 
 
@@ -67,18 +67,19 @@ def audit(
     """
     verifier = ChainVerifier(trust)
     sink = SinkIdentity(evidence.sink_certificates(), verifier)
-    said = {held.origin: evidence.notices(held.origin) for held in evidence.logs()}
+    said: dict[str, list[StoredNotice]] = {}
+    unreadable = _read(said, evidence)
     vouched = vouchings(said)
     repeated = _repeated(said)
     auditor = LogAuditor(evidence, verifier, sink, progress)
     logs: dict[str, LogAudit] = {}
-    for held in evidence.logs():
+    for held in () if unreadable else evidence.logs():
         sizes = {word.size for word in vouched.get(held.origin, [])}
         logs[held.origin] = auditor.audit(held, said[held.origin], sizes, repeated.get(held.origin, ()))
     check_rights(logs, vouched)
     findings = [finding for log in logs.values() for finding in log.findings.found]
     problems = sum(log.findings.count for log in logs.values())
-    strays = [Finding("", 0, 0, stray) for stray in evidence.strays()]
+    strays = unreadable or _strays(evidence)
     producers = _books(logs, sink, is_gone)
     unexplained = [
         Finding(books.origin, each.first, each.size, "passed over, and no notice that is held says why")
@@ -92,8 +93,25 @@ def audit(
         producers,
         [*strays, *findings, *unexplained],
         problems + len(strays) + len(unexplained),
-        _alerts(evidence, logs, vouched),
+        _alerts(logs, vouched),
     )
+
+
+def _read(said: dict[str, list[StoredNotice]], evidence: Evidence) -> list[Finding]:
+    """Fill in the notices of every log; a finding where not even that can be read."""
+    try:
+        for held in evidence.logs():
+            said[held.origin] = evidence.notices(held.origin)
+    except DestinationRefused as error:
+        return [Finding("", 0, 0, f"what is stored can't be read: {error}")]
+    return []
+
+
+def _strays(evidence: Evidence) -> list[Finding]:
+    try:
+        return [Finding("", 0, 0, stray) for stray in evidence.strays()]
+    except DestinationRefused as error:
+        return [Finding("", 0, 0, f"what is stored can't be read: {error}")]
 
 
 def _repeated(said: dict[str, list[StoredNotice]]) -> dict[str, set[tuple[int, int]]]:
@@ -129,10 +147,10 @@ def _books(logs: dict[str, LogAudit], sink: SinkIdentity, is_gone: Callable[[Log
     return [producers[key] for key in sorted(producers)]
 
 
-def _alerts(evidence: Evidence, logs: dict[str, LogAudit], vouched: dict[str, list[Vouching]]) -> list[str]:
+def _alerts(logs: dict[str, LogAudit], vouched: dict[str, list[Vouching]]) -> list[str]:
     alerts = []
     for origin, log in logs.items():
-        for two in evidence.equivocations(origin):
+        for two in log.equivocations:
             alerts.append(f"{origin}: two checkpoints of one key can't both be true, they part at leaf {two.size}")
         if log.unenrolled_to and not log.findings.count:
             words = ", ".join(word.voucher for word in vouched.get(origin, []))

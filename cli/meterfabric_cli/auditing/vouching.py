@@ -43,9 +43,8 @@ def check_rights(logs: Mapping[str, LogAudit], vouched: Mapping[str, list[Vouchi
     """Add a finding to each log that was taken by no right, or whose end isn't what was named."""
     for log in logs.values():
         words = vouched.get(log.origin, [])
-        # A forked log goes on past the size where a later one leaves it; what is held beyond is told by the books.
         for word in words:
-            if word.size in log.roots and log.roots[word.size] != word.root:
+            if log.roots.get(word.size, word.root) != word.root and not _is_known_fork(log, word, words):
                 log.findings.add(0, word.size, f"{word.voucher} names another root as its end at {word.size}")
         held = log.held
         named = (held.final_size, held.final_root, held.vouched_by)
@@ -73,6 +72,14 @@ def _has_right(
         if _has_right(voucher, logs, vouched, asking | {log.origin}):
             return True
     return False
+
+
+def _is_known_fork(log: LogAudit, word: Vouching, words: Iterable[Vouching]) -> bool:
+    """Whether the pod itself says that the log parted before the end that `word` names: this sink holds one branch,
+    `word` is of the other, and what is held beyond the fork is told by the books."""
+    if log.equivocations:
+        return True
+    return any(other.size < word.size and log.roots.get(other.size) == other.root for other in words)
 
 
 def _same_pod(one: str, other: str) -> bool:
