@@ -70,6 +70,9 @@ class Store(Protocol):
     def strays(self) -> Iterator[str]:
         """What is stored as records and belongs to no batch: whoever reads the records would take it for one."""
 
+    def astray(self, origin: str) -> Iterator[int]:
+        """The records of a log whose queryable columns say other than their bytes do, in order."""
+
     def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
         """Keep the leaf's hash and destroy its bytes, in an order that a crash can't spoil; once erased, a no-op."""
 
@@ -186,6 +189,13 @@ class Evidence:
     def strays(self) -> Iterator[str]:
         """What is stored as records and belongs to no batch, a sentence each; none in a sink that is whole."""
         return self._store.strays()
+
+    def astray(self, origin: str) -> Iterator[int]:
+        """The records of a log whose queryable columns say other than their bytes do, by leaf index, in order.
+
+        A destination without such columns has none. Costs as much as reading every record again.
+        """
+        return self._store.astray(origin)
 
     def erase(self, found: Found, *, reason: str, erased_at: int) -> bool:
         """Destroy a record's bytes and keep its leaf hash, so that everything else still verifies.

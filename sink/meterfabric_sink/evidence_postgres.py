@@ -6,9 +6,19 @@ from typing import Any
 import psycopg
 
 from .destination.base import DestinationDown, DestinationRefused, StoredBatch
-from .destination.postgres_rows import MAX_ID_BYTES
+from .destination.postgres_rows import MAX_ID_BYTES, fields
 from .evidence import Found
 from .evidence_sqlite import ACCOUNTED, FORGET, KEEP, RECORDS_OF, ROWS, dealt, is_it, surplus
+
+_COLUMNS_OF = (
+    "SELECT idx, id, source, type, subject, time, data IS NOT NULL, raw FROM records WHERE origin = ? AND idx > ?"
+    " ORDER BY idx LIMIT 500"
+)
+_UNLIKE = (
+    "SELECT wanted.idx FROM unnest(?::bigint[], ?::text[]) AS wanted(idx, data)"
+    " JOIN records ON records.idx = wanted.idx AND records.origin = ?"
+    " WHERE records.data IS DISTINCT FROM wanted.data::jsonb"
+)
 
 
 class PostgresStore:
@@ -46,6 +56,23 @@ class PostgresStore:
     def strays(self) -> Iterator[str]:
         """See evidence.Store.strays."""
         return surplus(self.query(ROWS), self.query(ACCOUNTED))
+
+    def astray(self, origin: str) -> Iterator[int]:
+        """See evidence.Store.astray. A row whose columns are all NULL since the server refused them is among them."""
+        last = -1
+        while rows := self.query(_COLUMNS_OF, (origin, last)):
+            found: set[int] = set()
+            texts: dict[int, str] = {}
+            for index, *row, has_data, raw in rows:
+                *wanted, data = fields(raw) if raw is not None else (None,) * 6
+                if row != wanted or has_data != (data is not None):
+                    found.add(index)
+                elif isinstance(data, str):
+                    texts[index] = data
+            # Whether two spellings of JSON are one value only the server knows.
+            unlike = self.query(_UNLIKE, (list(texts), list(texts.values()), origin)) if texts else []
+            yield from sorted(found | {index for (index,) in unlike})
+            last = rows[-1][0]
 
     def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
         """See evidence.Store.erase."""

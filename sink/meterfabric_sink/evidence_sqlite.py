@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from .destination.base import DestinationDown, DestinationRefused, StoredBatch
 from .destination.columns import careful
+from .destination.sqlite import fields
 from .destination.sqlite_tables import EVIDENCE, RECORDS, connect
 from .evidence import Found
 
@@ -23,6 +24,12 @@ RECORDS_OF = "SELECT idx, raw FROM records WHERE origin = ? AND idx >= ? AND idx
 
 ROWS = "SELECT origin, count(*) FROM records GROUP BY origin"
 ACCOUNTED = "SELECT origin, sum(size - first) FROM batches WHERE kind = 'records' GROUP BY origin"
+
+
+COLUMNS_OF = (
+    "SELECT idx, id, source, type, subject, time, data, raw FROM records WHERE origin = ? AND idx > ?"
+    " ORDER BY idx LIMIT 500"
+)
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
@@ -76,6 +83,17 @@ class SqliteStore:
     def strays(self) -> Iterator[str]:
         """See evidence.Store.strays."""
         return surplus(self.query(ROWS), self.query(ACCOUNTED))
+
+    def astray(self, origin: str) -> Iterator[int]:
+        """See evidence.Store.astray."""
+        last = -1
+        while rows := self.query(COLUMNS_OF, (origin, last)):
+            wanted = fields([row[-1] for row in rows if row[-1] is not None])
+            for index, *row in rows:
+                # Of an erased record nothing may be left in any column.
+                if tuple(row) != (next(wanted) if row[-1] is not None else (None,) * len(row)):
+                    yield index
+            last = rows[-1][0]
 
     def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
         """See evidence.Store.erase."""

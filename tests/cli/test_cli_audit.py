@@ -254,3 +254,14 @@ def test_a_database_that_cant_be_read_to_its_end_is_not_whole(sink: MadeSink, me
     assert "a row of batches is damaged" in done.out
     change(sink, "UPDATE logs SET head_size = -5")
     assert audit(meterfabric, sink).code == 1
+
+
+def test_columns_are_held_against_the_bytes_where_asked(sink: MadeSink, meterfabric: Command) -> None:
+    sink.take(sink.log().open().records(3))
+    assert audit(meterfabric, sink, "--columns").code == 0
+    change(sink, "UPDATE records SET data = '{\"value\":0}' WHERE idx = 2")
+    # What was signed is unaltered; whoever bills by the column would still be misled.
+    assert audit(meterfabric, sink).code == 0
+    done = audit(meterfabric, sink, "--columns")
+    assert done.code == 1
+    assert "leaves [2, 3): its columns say other than its bytes do" in done.out

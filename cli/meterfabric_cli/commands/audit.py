@@ -30,6 +30,11 @@ def add(commands: Subparsers) -> None:
     add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
     parser.add_argument(
+        "--columns",
+        action="store_true",
+        help="also hold the queryable columns against each record's bytes (about twice the time)",
+    )
+    parser.add_argument(
         "--abandoned-after",
         type=duration,
         default="168h",
@@ -48,8 +53,9 @@ def run(options: argparse.Namespace) -> int:
         return bool(log.last_time) and now - log.last_time > options.abandoned_after
 
     begun = time.perf_counter()
+    progress = _shown() if sys.stderr.isatty() else lambda leaves: None
     with sink(options.sink) as evidence:
-        found = audit(evidence, trust, is_gone=is_gone, progress=_shown() if sys.stderr.isatty() else lambda _: None)
+        found = audit(evidence, trust, columns=options.columns, is_gone=is_gone, progress=progress)
     seconds = time.perf_counter() - begun
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)

@@ -94,6 +94,12 @@ def chunks(origin: str, first: int, payload: bytes, caution: Caution) -> Iterato
         yield _encode(start, first + begin, part, _columns(part, caution))
 
 
+def fields(raw: bytes) -> tuple[str | None, str | None, str | None, str | None, datetime | None, str | None]:
+    """What stands in the columns id, source, type, subject, time and data for this record, data as JSON text."""
+    row = _fit(careful(raw))
+    return row.id, row.source, row.type, row.subject, row.time, str(row.data, "utf-8") if row.data else None
+
+
 def _looks_plain(payload: bytes) -> bool:
     """Whether no record of the batch can hold what PostgreSQL's text and jsonb can't, but for numbers."""
     try:

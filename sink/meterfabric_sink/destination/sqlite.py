@@ -4,12 +4,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from .base import LogUpdate, StoredBatch
 from .columns import columns
 from .embedded import Embedded
 from .sqlite_evidence import Place
 from .sqlite_tables import EVIDENCE, RECORDS
+
+Fields: TypeAlias = tuple[str | None, str | None, str | None, str | None, str | None, str | None, bytes]
 
 _RECORD = "INSERT INTO records(origin, idx, id, source, type, subject, time, data, raw) VALUES(?,?,?,?,?,?,?,?,?)"
 
@@ -29,14 +32,18 @@ class SqliteDestination(Embedded):
         return [None for update in updates for _ in update.batches]
 
 
-def _rows(
-    batch: StoredBatch,
-) -> Iterator[tuple[str, int, str | None, str | None, str | None, str | None, str | None, str | None, bytes]]:
+def _rows(batch: StoredBatch) -> Iterator[tuple[str, int, *Fields]]:
     raws = batch.payload.split(b"\n")[:-1]
     origin = batch.origin
-    for idx, (raw, row) in enumerate(zip(raws, columns(raws), strict=True), batch.first):
+    for idx, row in enumerate(fields(raws), batch.first):
+        yield origin, idx, *row
+
+
+def fields(raws: Sequence[bytes]) -> Iterator[Fields]:
+    """What stands in the columns from id on for each of these records."""
+    for raw, row in zip(raws, columns(raws), strict=True):
         data = _text(row.data) if row.data else None
-        yield origin, idx, row.id, row.source, row.type, row.subject, row.time, data, raw
+        yield row.id, row.source, row.type, row.subject, row.time, data, raw
 
 
 def _text(data: memoryview | bytes) -> str | None:

@@ -267,3 +267,46 @@ def smuggle(url: str, origin: str, record: bytes) -> None:
     else:
         with psycopg.connect(url) as server:
             server.execute("INSERT INTO meterfabric.records(origin, idx, raw) VALUES(%s, 999, %s)", (origin, record))
+
+
+ODD = (
+    b'{"specversion":"1.0","id":"a\\u0000b","source":"s","type":"t","data":{"x":"\\u0000"}}',
+    b'{"specversion":"1.0","id":"c","source":"\\ud800","type":"t","data":1e99999999}',
+    b'{"specversion":"1.0","id":"d","source":"s","type":"t","time":"2026-11-24T06:33:12.123456789+01:00"}',
+    b'{"specversion":"1.0","id":"e","source":"s","type":"t","time":"2026-11-24T06:33:60Z","data": {"b":1,"a":[1.0]} }',
+    b'{"specversion":"1.0","id":"' + b"f" * 2000 + b'","source":"s","type":"t","data":null}',
+    b'{"specversion":"1.0","id":"g","source":"s","type":"t","data":"\xff"}',
+    b"{}",
+)
+
+
+async def test_columns_say_what_the_bytes_say_of_odd_records_too(opened: Destination, sink_url: str) -> None:
+    log = Log()
+    await opened.commit([log.records(600).add(ODD).next()])
+    with open_evidence(sink_url) as evidence:
+        assert list(evidence.astray(log.origin)) == []
+        evidence.erase(Found(log.origin, 3), reason="asked", erased_at=77)
+        assert list(evidence.astray(log.origin)) == []
+
+
+@pytest.mark.parametrize("column", ["id", "source", "type", "subject", "time", "data"])
+async def test_a_column_that_was_altered_is_told(column: str, opened: Destination, sink_url: str) -> None:
+    log = Log()
+    await opened.commit([log.records(600).next()])
+    if sink_url.startswith("file:"):
+        return
+    other = {"time": "'2020-01-01T00:00:00Z'", "data": """'{"value":0}'"""}.get(column, "'other'")
+    changes = [
+        f"UPDATE records SET {column} = {other} WHERE idx = 7",
+        f"UPDATE records SET {column} = NULL WHERE idx = 555",
+    ]
+    if sink_url.startswith("sqlite:"):
+        with closing(sqlite3.connect(sink_url.partition(":")[2])) as connection, connection:
+            for sql in changes:
+                connection.execute(sql)
+    else:
+        with psycopg.connect(sink_url, options="-c search_path=meterfabric") as server:
+            for sql in changes:
+                server.execute(sql.encode())
+    with open_evidence(sink_url) as evidence:
+        assert list(evidence.astray(log.origin)) == [7, 555]
