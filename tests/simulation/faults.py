@@ -90,13 +90,17 @@ def _back_up_spool(random: Random, config: Config, left: float) -> tuple[tuple[o
 
 def _roll_back(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
     pod, delay, with_key = _pod(random, config), random.uniform(0.1, 2.0), random.random() < 0.5
-    back = random.uniform(0.1, max(0.2, left))
+    back, after = random.uniform(0.1, max(0.2, left)), random.uniform(0.05, 0.5)
+    # Whether records come before the sinks had a chance to tell that the spool is behind.
+    records = _submit(pod, random.randint(1000, 1_000_000), random.randint(1, 3)) if random.random() < 0.6 else None
 
     def happen(world: World) -> None:
         world.back_up_spool(pod)
         world.kernel.at(back, lambda: world.roll_back(pod, delay, with_key=with_key))
+        if records is not None:
+            world.kernel.at(back + delay + after, lambda: records(world))
 
-    return (pod, back, delay, with_key), happen
+    return (pod, back, delay, with_key, records is not None), happen
 
 
 def _rot(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
@@ -233,7 +237,7 @@ def _storm(random: Random, config: Config, left: float) -> tuple[tuple[object, .
 
     def happen(world: World) -> None:
         world.network.weather = weather
-        world.kernel.at(delay, lambda: setattr(world.network, "weather", world.config.weather))
+        world.kernel.at(min(delay, left), lambda: setattr(world.network, "weather", world.config.weather))
 
     return (weather, delay), happen
 

@@ -79,8 +79,8 @@ def _until_quiet(world: World) -> None:
     end = kernel.now + HEALING
     calm = 0
     # Long enough for every sink to be asked once more where it is: it may have been restored unnoticed.
-    while calm < world.config.producer["probe_interval"] + 3:
-        kernel.run(kernel.now + 1.0)
+    while calm < world.config.producer["probe_interval"] + 3 or world.asking:
+        kernel.run(kernel.now + 0.97)
         calm = calm + 1 if world.quiet else 0
         if kernel.now > end:
             raise Violation("not-quiet", _waiting(world))

@@ -37,6 +37,8 @@ class Ledger:
         """Batches, by origin and first leaf, whose payload was damaged."""
         self.restored: set[str] = set()
         """Sinks that were put back to an earlier state."""
+        self.set_back: set[str] = set()
+        """Pods whose disk was put back to an earlier state."""
         self.joined: set[str] = set()
         """Sinks that joined a running fabric."""
         self.receipts: set[tuple[str, str, int]] = set()
@@ -86,6 +88,7 @@ class Ledger:
 
     def rolled_back(self, pod: str, before: Disk, after: Disk) -> None:
         """A pod's disk is put back: note the records that it holds no more."""
+        self.set_back.add(pod)
         kept = {
             (log.origin, index) for log in after.logs.values() for b in log.batches for index in range(b.first, b.size)
         }

@@ -167,7 +167,18 @@ class Sidecar:
         return self.disk.logs[origin]
 
     def _begin(self, begin: Begin) -> None:
-        self._new_log(begin.notices)
+        last = next(reversed(self.disk.logs.values()), None)
+
+        def why(origin: str) -> list[Notice]:
+            those: list[Notice] = list(begin.notices(origin))
+            if last is not None and last.origin != begin.previous:
+                # The head was of a log that the disk holds no more; nobody else vouches for the last one that it has.
+                those.append(
+                    Continues(log=origin, previous=last.origin, size=last.size, root=last.root, reason="rollback")
+                )
+            return those
+
+        self._new_log(why)
 
     def _fork(self, fork: fx.Fork) -> None:
         """End a log where a sink's branch parts from it, and append what lies past that again in a new one."""
@@ -235,6 +246,11 @@ class Sidecar:
         """The disk will give back other bytes for this batch than were written."""
         self.kernel.trace(self.name, f"disk rots {origin[-6:]} [{batch.first}, {batch.size})")
         self.disk.change(origin, batch.first, replace(batch, rotten=True))
+
+    @property
+    def asking(self) -> bool:
+        """Whether a sink has yet to say where it is."""
+        return any(not cursor.known for log in self.core.logs.values() for cursor in log.cursors.values())
 
     @property
     def quiet(self) -> bool:

@@ -258,5 +258,10 @@ class World:
 
     @property
     def quiet(self) -> bool:
-        """Whether every sink has all that it is owed."""
+        """Whether every sink has all that it is owed, as far as is known."""
         return all(sidecar.quiet for sidecar in self.sidecars.values())
+
+    @property
+    def asking(self) -> bool:
+        """Whether a sink has yet to say where it is."""
+        return any(sidecar.asking for sidecar in self.sidecars.values())

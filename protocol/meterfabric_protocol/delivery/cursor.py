@@ -32,7 +32,8 @@ class Cursor:
     `acked` ≤ `sent`; between them the batches in `flights`, in order. `epoch` rises at every rewind, and answers of an
     earlier one rewind nothing. `known`: the sink told its position since this session of work began; `told` is what it
     said last. `walking`: the sink holds another log under this origin, and its answers to one batch after another from
-    leaf 0 on will tell where they part. `via` is the relay in use.
+    leaf 0 on will tell where they part. `joining`: no notice says yet from which leaf on the sink is owed. `via` is the
+    relay in use.
     """
 
     sink: str
@@ -56,6 +57,7 @@ class Cursor:
     pause_until: float = 0.0
     avoid: dict[str, float] = field(default_factory=dict)
     awaiting_notice: int | None = None
+    joining: int | None = None
     head_at: float = -1e9
     expiry_at: float = -1e9
 

@@ -75,11 +75,15 @@ class ProducerCore(Upkeep):
         if facts.active:
             for other in self.logs.values():
                 other.active = False
+        self.logs[facts.origin] = log
+        effects: list[Effect] = []
         for sink in self.policies:
             row = facts.cursors.get(sink)
             log.cursors[sink] = Cursor.restore(sink, row) if row else Cursor(sink)
-        self.logs[facts.origin] = log
-        return self._pump(now)
+            if row is None and log.dropped_to:
+                # It had joined, and a crash came before that was kept.
+                effects += self._join(log, sink)
+        return effects + self._pump(now)
 
     def sealed(self, origin: str, parcel: Parcel, now: float) -> list[Effect]:
         """A batch is durable in the spool."""
@@ -169,7 +173,10 @@ class ProducerCore(Upkeep):
                     self._fail(cursor, now)
                 elif cursor.known and not cursor.flights and now - cursor.head_at >= self.settings.probe_interval:
                     cursor.known = False
-        effects += self._ask(now) + self._heads(now) + self._give_back(now) + self._dial(now) + self.upkeep(now)
+        for link in self.links.values():
+            if any(not link.keys.get(sink) for sink in self.policies):
+                effects += self._ask(link, now, self.settings.ask_interval)
+        effects += self._heads(now) + self._give_back(now) + self._dial(now) + self.upkeep(now)
         return effects + self._pump(now)
 
     def due(self) -> float | None:
@@ -207,7 +214,8 @@ class ProducerCore(Upkeep):
             answer = answers.read(body)
             self._prove(link, answer, body, signature)
         except ProtocolError as error:
-            return [Alarm("bad-answer", "", "", f"{link.relay}: {error}")]
+            alarm = Alarm("bad-answer", "", "", f"{link.relay}: {error}")
+            return [alarm, *self._ask(link, now, self.settings.receipt_timeout)]
         log, cursor = self.logs.get(answer.origin), self._cursor(answer.origin, answer.sink)
         if log is None or cursor is None:
             return []
@@ -405,6 +413,7 @@ class ProducerCore(Upkeep):
     def _ready(self, log: Log, cursor: Cursor, now: float) -> bool:
         return (
             cursor.known
+            and cursor.joining is None
             and not cursor.moving
             and cursor.sent < log.end
             and now >= cursor.pause_until
@@ -533,15 +542,12 @@ class ProducerCore(Upkeep):
                 effects.append(Send(relay, m.Head(log.origin, target, False), (log.chain, log.note)))
         return effects
 
-    def _ask(self, now: float) -> list[Effect]:
-        """Ask relays that seem not to reach a sink which ones they reach: what they said may have been lost."""
-        effects: list[Effect] = []
-        for link in self.links.values():
-            blind = link.up and any(not link.keys.get(sink) for sink in self.policies)
-            if blind and now - link.asked_at >= self.settings.ask_interval:
-                link.asked_at = now
-                effects.append(Send(link.relay, m.Want({})))
-        return effects
+    def _ask(self, link: Link, now: float, interval: float) -> list[Effect]:
+        """Ask a relay for its sinks, but not more often than that: what it said may have been lost or overtaken."""
+        if not link.up or now - link.asked_at < interval:
+            return []
+        link.asked_at = now
+        return [Send(link.relay, m.Want({}))]
 
     def _dial(self, now: float) -> list[Effect]:
         able = [relay for relay in self._relays if not (relay in self.links and self.links[relay].draining)]

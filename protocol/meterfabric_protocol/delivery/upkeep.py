@@ -108,16 +108,28 @@ class Upkeep(ABC):
         return effects
 
     def _join(self, log: Log, sink: str) -> list[Effect]:
-        cursor = log.cursors[sink] = Cursor(sink)
-        start = log.dropped_to
+        """The sink is owed what the spool still holds of this log; nothing is sent before a notice says from where."""
+        cursor = log.cursors.get(sink) or Cursor(sink)
+        log.cursors[sink] = cursor
+        start = cursor.joining = log.dropped_to
 
         def done() -> list[Effect]:
+            cursor.joining = None
             if start:
                 cursor.excuse(0, start)
             return [SaveCursor(log.origin, sink, cursor.row())]
 
         effects = self._seal((notices.SinkJoined(log=log.origin, sink=sink, size=start),), done)
         cursor.awaiting_notice = self._tag
+        return effects
+
+    def _joins(self, now: float) -> list[Effect]:
+        """Say again what the spool could not keep."""
+        effects: list[Effect] = []
+        for log in self.logs.values():
+            for sink, cursor in list(log.cursors.items()):
+                if cursor.joining is not None and cursor.awaiting_notice is None and now >= cursor.pause_until:
+                    effects += self._join(log, sink)
         return effects
 
     # Notices
@@ -230,7 +242,7 @@ class Upkeep(ABC):
 
     def upkeep(self, now: float) -> list[Effect]:
         """Drop what has been retained long enough, forget logs that are done."""
-        effects: list[Effect] = []
+        effects = self._joins(now)
         for log in list(self.logs.values()):
             effects += self._drops(log, now)
             if log.active or not log.finished:
