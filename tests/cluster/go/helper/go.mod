@@ -1,0 +1,3 @@
+module meterfabric.io/tests/cluster/helper
+
+go 1.26.0
