@@ -11,6 +11,7 @@ import logging
 import random
 import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import zmq
@@ -34,6 +35,14 @@ _TICK = 0.1
 _SWEEP = 1.0
 _FETCH_BATCHES = 256
 _RETRY = 0.5
+
+
+@dataclass
+class _Forking:
+    """A log whose end is being repeated in another, so many times at once, and up to where it is to be dropped then."""
+
+    count: int = 0
+    drop_to: int = 0
 
 
 class Shipper:
@@ -70,6 +79,7 @@ class Shipper:
         self.links: dict[str, RelayLink] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._forking: dict[str, _Forking] = {}
         spool.on_damaged = self._damaged
 
     # What others tell
@@ -128,7 +138,7 @@ class Shipper:
 
     async def settled(self) -> None:
         """Return once every sink has everything."""
-        while not all(log.finished for log in self.core.logs.values() if log.cursors):
+        while self._forking or not all(log.finished for log in self.core.logs.values() if log.cursors):
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
@@ -162,6 +172,9 @@ class Shipper:
                 self._meters.progress(effect)
             case e.Fetch(origin, first, max_bytes):
                 self._start(self._fetch(origin, first, max_bytes))
+            case e.Drop(origin, size) if origin in self._forking:
+                # What lies past its end is still being copied into the log that goes on.
+                self._forking[origin].drop_to = size
             case e.Drop(origin, size):
                 self._spool.drop_to(origin, size)
             case e.SealNotices(tag, notices):
@@ -176,8 +189,9 @@ class Shipper:
                 self._spool.remove_cursor(origin, sink)
             case e.Forget(origin):
                 self._start(self._spool.forget(origin))
-            case e.Fork():
-                self._start(self._on_fork(effect))
+            case e.Fork(origin):
+                self._forking.setdefault(origin, _Forking()).count += 1
+                self._start(self._fork(effect))
             case e.Alarm(word, origin, sink, detail):
                 self._meters.alarms.labels(word).inc()
                 level = logging.ERROR if word in ("equivocation", "lost-by-sink", "damaged") else logging.WARNING
@@ -220,6 +234,15 @@ class Shipper:
             log.warning("batches can't be read now", extra={"log": origin, "first": first, "reason": str(error)})
             batches = []
         self._do(self.core.fetched(origin, first, [batch.parcel for batch in batches], self._now()))
+
+    async def _fork(self, fork: e.Fork) -> None:
+        await self._on_fork(fork)
+        forking = self._forking[fork.origin]
+        forking.count -= 1
+        if not forking.count:
+            del self._forking[fork.origin]
+            if forking.drop_to:
+                self._spool.drop_to(fork.origin, forking.drop_to)
 
     async def _seal(self, tag: int, notices: tuple[Notice, ...]) -> None:
         """Notices are never given up: nothing may vanish for want of room to say so."""
