@@ -6,6 +6,7 @@ import http.client
 import json
 import random
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -272,13 +273,24 @@ class Fabric:
         wanted = set(sinks or self.sinks)
         for name in self.sidecars:
             logs = self.status(name).get("logs")
-            if not logs:
+            if not logs or not any(log["active"] and log["superseded_at"] is None for log in logs):
+                return False
+            if self._repeats(name):
                 return False
             for log in logs:
                 end = log["size"] if log["superseded_at"] is None else min(log["size"], log["superseded_at"])
                 if wanted - log["sinks"].keys() or any(log["sinks"][sink]["acked"] < end for sink in wanted):
                     return False
         return True
+
+    def _repeats(self, sidecar: str) -> bool:
+        """Whether the end of a log is still being repeated in another."""
+        spool = sqlite3.connect(f"file:{self.spool(sidecar)}/spool.db?mode=ro", uri=True)
+        try:
+            (count,) = spool.execute("SELECT count(*) FROM logs WHERE broken_at IS NOT NULL").fetchone()
+        finally:
+            spool.close()
+        return bool(count)
 
     def settle(self, *sinks: str, seconds: float = PATIENCE) -> None:
         """Wait until `settled`."""
