@@ -87,6 +87,10 @@ class Local:
         assert self._process is not None
         return self._process.pid
 
+    def change(self, yaml: str) -> None:
+        """Put another YAML in place for the next start."""
+        self._yaml.write_text(yaml)
+
     def start(self, port: int = 0) -> None:
         """Start, and wait until every part is ready."""
         words = ["local", "--fabric", self._yaml, "--dir", self.folder, "--port", port]
