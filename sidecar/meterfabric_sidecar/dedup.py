@@ -58,11 +58,14 @@ class Admitted(Generic[S]):
 
 
 class Dedup:
-    """Compares what comes in with what came in before, in the window of `records` and `seconds` (see Window)."""
+    """Compares what comes in with what came in before, in the window of `records` and `seconds` (see Window).
+
+    The keys take at most an eighth of the spool's quota.
+    """
 
     def __init__(self, spool: Spool, records: int = DEFAULT_RECORDS, seconds: float = DEFAULT_SECONDS) -> None:
         self._spool = spool
-        self._window = Window(records, seconds, spool.recent)
+        self._window = Window(records, seconds, spool.pressure().quota // 8, spool.recent)
         self._next_seq = 1
         self._flying: list[Group] = []
 
@@ -72,7 +75,7 @@ class Dedup:
         known = self._window.last_seq
         while rows := await self._spool.recent_after(known, _CHUNK):
             for row in rows:
-                self._window.add(row.seq, row.sealed_at, map(hash, row.keys))
+                self._window.add(row.seq, row.sealed_at, row.stored, map(hash, row.keys))
             known = rows[-1].seq
         self._next_seq = known + 1
 
@@ -104,10 +107,10 @@ class Dedup:
             return Admitted(self._group(now, records, keys, hashes, key_hashes, places), list(submissions), [])
         return self._sort_out(submissions, now)
 
-    def landed(self, group: Group) -> None:
-        """The group is durable."""
+    def landed(self, group: Group, stored: int) -> None:
+        """The group is durable; its keys took `stored` bytes."""
         self._flying.remove(group)
-        self._window.add(group.seq, group.sealed_at, group.key_hashes)
+        self._window.add(group.seq, group.sealed_at, stored, group.key_hashes)
 
     def _sort_out(self, submissions: Sequence[S], now: float) -> Admitted[S]:
         new: dict[str, bytes] = {}

@@ -16,6 +16,8 @@ class IntakeSettings:
     """Longest wait for company when the disk is free and several senders are about."""
     waiting_bytes: int = 16 << 20
     """Records accepted and not yet durable; beyond it submissions are refused."""
+    log_batches: int = 100_000
+    """After so many batches a new log continues: of each, half a kilobyte or more stays for the log's life."""
 
 
 @dataclass(slots=True)

@@ -38,6 +38,8 @@ OnSealed: TypeAlias = Callable[[StoredBatch], None]
 
 _LOG: Final = logging.getLogger(__name__)
 _RETRY: Final = 1.0
+_BATCH_SHARE: Final = 8192
+"""A log has at most one batch for so many bytes of quota: what stays of them takes a tenth of it then."""
 
 
 class Intake:
@@ -62,6 +64,8 @@ class Intake:
         self._spool = log.spool
         self._dedup = dedup
         self._settings = settings or IntakeSettings()
+        self._most_batches = min(self._settings.log_batches, self._spool.pressure().quota // _BATCH_SHARE)
+        self._turning: asyncio.Task[None] | None = None
         self._limits = limits
         self._gathering = Gathering(self._settings)
         self._notices: deque[Notices] = deque()
@@ -110,22 +114,7 @@ class Intake:
 
         Returns once that is done, however long the disk takes.
         """
-        self._paused += 1
-        try:
-            await self._until(lambda: self._flying is None and self._ready is None)
-            act: Callable[[], Awaitable[None]] = partial(self._log.fork, origin, common, heard)
-            while True:
-                try:
-                    await act()
-                    break
-                except (SpoolFull, OSError):
-                    _LOG.exception("the log %s can't be forked yet", origin)
-                    await asyncio.sleep(_RETRY)
-                    # What was stored decides how to go on.
-                    act = self._log.open
-        finally:
-            self._paused -= 1
-            self._kick_soon()
+        await self._between_batches(partial(self._log.fork, origin, common, heard))
 
     async def close(self) -> StoredBatch | None:
         """Take nothing more, finish what was taken and end the log with its `closed` notice.
@@ -258,18 +247,54 @@ class Intake:
     def _land(self, flight: Flight) -> None:
         self._flying = None
         self.waiting_bytes -= flight.bytes
+        sealed = flight.sealed
         if flight.admitted is not None:
+            if sealed is not None and flight.admitted.group is not None:
+                self._dedup.landed(flight.admitted.group, sealed.row.keys_bytes)
+                self._spool.forget_recent(self._dedup.first_seq)
             self._answer(flight.admitted)
-        if flight.sealed is not None:
+        if sealed is not None:
             if flight.notices is not None and not flight.notices.answer.done():
-                flight.notices.answer.set_result(flight.sealed.batch)
-            self.on_sealed(flight.sealed.batch)
+                flight.notices.answer.set_result(sealed.batch)
+            self._tell(sealed.batch)
+            if self._log.sealer.batches >= self._most_batches and self._turning is None and self._stopped is None:
+                self._turning = asyncio.get_running_loop().create_task(self._turn_over())
         self._kick()
 
+    def _tell(self, batch: StoredBatch) -> None:
+        try:
+            self.on_sealed(batch)
+        except Exception:
+            # Whatever is wrong with delivery, taking records goes on.
+            _LOG.exception("a sealed batch was not taken over for delivery")
+
+    async def _turn_over(self) -> None:
+        """Go on in a new log: what stays of every batch for a log's life would fill the spool one day."""
+        _LOG.info("the log %s is long enough, a new one continues it", self._log.origin)
+        try:
+            await self._between_batches(self._log.turn_over)
+        finally:
+            self._turning = None
+
+    async def _between_batches(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Change the log while nothing is sealed; what comes in meanwhile waits. Ends however long the disk takes."""
+        self._paused += 1
+        try:
+            await self._until(lambda: self._flying is None and self._ready is None)
+            while True:
+                try:
+                    await act()
+                    break
+                except (SpoolFull, OSError):
+                    _LOG.exception("the log %s can't be ended yet", self._log.origin)
+                    await asyncio.sleep(_RETRY)
+                    # What was stored decides how to go on.
+                    act = self._log.open
+        finally:
+            self._paused -= 1
+            self._kick_soon()
+
     def _answer(self, admitted: Admitted[Submission]) -> None:
-        if admitted.group is not None:
-            self._dedup.landed(admitted.group)
-            self._spool.forget_recent(self._dedup.first_seq)
         for submission in admitted.taken:
             if not submission.answer.done():
                 submission.answer.set_result(None)

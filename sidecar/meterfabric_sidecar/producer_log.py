@@ -79,7 +79,7 @@ class ProducerLog:
         decision = decide(held, head, logs, root)
         if isinstance(decision, GoOn):
             log, key = decision.log, decision.held.key
-            self._adopt(key, Sealer(log.id, log.origin, key, log.frontier, utc_now, self._compression))
+            self._adopt(key, Sealer(log.id, log.origin, key, log.frontier, utc_now, self._compression, log.batches))
             self._keys.write_head(Head(log.origin, log.size, log.frontier.root() if log.size else EMPTY_ROOT))
         elif decision.previous not in broken:
             await self.begin(decision)
@@ -116,6 +116,11 @@ class ProducerLog:
         self.sealer.go_back(row.frontier)
         leaf = notice.encode(notice.Closed(log=row.origin, records=row.records))
         return await self._commit("notices", [leaf], self.spool.closing(row.origin))
+
+    async def turn_over(self) -> None:
+        """End the active log and go on in a new one. Raises SpoolFull, OSError; then `open` finishes it."""
+        await self.close()
+        await self.open()
 
     async def _fork(self, row: LogRow, common: int) -> None:
         growing = {log.origin for log in await self.spool.logs() if log.state == "active"}

@@ -48,7 +48,10 @@ class Sealer:
         frontier: CompactRange,
         utc: Callable[[], str],
         compression: Literal["none", "zstd"] = "none",
+        batches_before: int = 0,
     ) -> None:
+        self.batches = batches_before
+        """Batches sealed in this log, also such as could not be stored."""
         self.log = log
         self.origin = origin
         self.frontier = frontier
@@ -111,6 +114,7 @@ class Sealer:
             now,
         )
         self.frontier = after
+        self.batches += 1
         return Sealed(row, batch, after, root, header)
 
     def packs(self, sealed: Sealed) -> bool:

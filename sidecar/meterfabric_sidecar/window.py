@@ -7,6 +7,7 @@ rebuilt from that table at start.
 
 It covers at least the newest `records` / 2 records that are younger than `seconds`, at most `records` of twice that
 age: when the younger generation is half full, or `seconds` old, it becomes the older one and the older is forgotten.
+Where keys are long, `stored` bytes of them in the spool bound it instead.
 """
 
 from collections import OrderedDict
@@ -27,18 +28,20 @@ class _Generation:
     first_seq: int
     started: float
     """The spool clock's reading at its first batch."""
+    stored: int = 0
 
 
 class Window:
     """Which records were accepted lately.
 
-    `records` and `seconds` as in the module; `load(seq)` reads a row of `recent` (None where it is gone). Batches are
-    numbered by `seq`, rising.
+    `records`, `seconds` and `stored` as in the module; `load(seq)` reads a row of `recent` (None where it is gone).
+    Batches are numbered by `seq`, rising.
     """
 
-    def __init__(self, records: int, seconds: float, load: Callable[[int], RecentRow | None]) -> None:
+    def __init__(self, records: int, seconds: float, stored: int, load: Callable[[int], RecentRow | None]) -> None:
         self._half = max(1, records // 2)
         self._seconds = seconds
+        self._stored = stored // 2
         self._load = load
         self._young = _Generation({}, 0, 0.0)
         self._old = _Generation({}, 0, 0.0)
@@ -49,16 +52,18 @@ class Window:
     def __len__(self) -> int:
         return len(self._young.places) + len(self._old.places)
 
-    def add(self, seq: int, sealed_at: float, hashes: Iterable[int]) -> None:
-        """Take in a batch's keys by their hashes."""
+    def add(self, seq: int, sealed_at: float, stored: int, hashes: Iterable[int]) -> None:
+        """Take in a batch's keys by their hashes; in the spool they take `stored` bytes."""
         self.last_seq = seq
         young = self._young
-        if young.places and (len(young.places) >= self._half or sealed_at - young.started > self._seconds):
+        full = len(young.places) >= self._half or young.stored >= self._stored
+        if young.places and (full or sealed_at - young.started > self._seconds):
             self._old, young = young, _Generation({}, seq, sealed_at)
             self._young = young
         elif not young.places:
             young.first_seq, young.started = seq, sealed_at
         young.places.update(dict.fromkeys(hashes, seq))
+        young.stored += stored
 
     def age(self, now: float) -> None:
         """Forget what is past its time though nothing new came."""

@@ -1,6 +1,7 @@
 """The pod's log across keys, restarts, rollbacks and forks."""
 
 import shutil
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 
 from meterfabric_protocol.merkle import EMPTY_ROOT
 from meterfabric_protocol.notice import Again, Closed, Continues, Damaged, Opened
+from meterfabric_sidecar.intake import IntakeSettings
 from meterfabric_sidecar.keys import KEY_FILE
-from meterfabric_sidecar.spool import SpoolFull
-from tests.spools import Rig, leaves_in, only_notices, only_records, opened, record
+from meterfabric_sidecar.spool import SpoolFull, StoredBatch
+from tests.spools import Rig, leaves_in, only_notices, only_records, opened, record, records, until
 
 
 async def first_notice(rig: Rig, origin: str | None = None) -> Any:
@@ -225,3 +227,34 @@ async def test_a_batch_damaged_after_it_was_named_is_filled_so_that_all_stand_wh
         fill = Damaged(log=origin, ranges=((batches[1].first, batches[1].size),), cause="hash")
         assert only_notices(found)[1:] == [fill] * 10
         assert found[11:] == [record(n) for n in range(20, 30)]
+
+
+async def test_a_log_that_is_long_enough_is_continued_by_a_new_one(tmp_path: Path) -> None:
+    async with opened(tmp_path, intake=IntakeSettings(log_batches=5)) as rig:
+        for number in range(0, 120, 10):
+            await rig.intake.accept(records(range(number, number + 10)))
+        await until(lambda: rig.intake._turning is None)
+        logs = await rig.spool.logs()
+        assert [log.state for log in logs][:-1] == ["closed"] * (len(logs) - 1)
+        assert len(logs) >= 3
+        leaves = await leaves_in(rig.spool)
+        assert only_records(chain(*leaves.values())) == [record(n) for n in range(120)]
+        for before, log in pairwise(logs):
+            first = await first_notice(rig, log.origin)
+            assert (first.previous, first.size, first.reason) == (before.origin, before.size, "restart")
+        # All that was sealed was handed on, in order: the ends and beginnings of logs too.
+        assert [batch.size - batch.first for batch in rig.sealed].count(10) == 12
+        assert {batch.origin for batch in rig.sealed} == {log.origin for log in logs}
+
+
+async def test_delivery_that_fails_to_take_a_batch_over_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path) as rig:
+
+        def fails(batch: StoredBatch) -> None:
+            raise RuntimeError("no delivery")
+
+        rig.intake.on_sealed = fails
+        await rig.fill(3)
+        assert "no delivery" in caplog.text

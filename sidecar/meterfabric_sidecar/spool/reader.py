@@ -284,7 +284,7 @@ def recent(db: sqlite3.Connection, seq: int) -> RecentRow | None:
 def _recent(row: Sequence[Any]) -> RecentRow:
     seq, sealed_at, keys, hashes = row
     _sound("recent keys", row, (int, float, str, bytes))
-    return RecentRow(seq, sealed_at, keys.split("\n"), hashes)
+    return RecentRow(seq, sealed_at, keys.split("\n"), hashes, len(keys) + len(hashes))
 
 
 def recent_after(db: sqlite3.Connection, seq: int, count: int) -> list[RecentRow]:

@@ -109,9 +109,10 @@ class Pressure:
 
 @dataclass(frozen=True, slots=True)
 class RecentRow:
-    """The keys of one batch's records and their leaf hashes, 32 bytes each in the same order."""
+    """The keys of one batch's records and their leaf hashes, 32 bytes each in the same order; `stored` bytes in all."""
 
     seq: int
     sealed_at: float
     keys: list[str]
     leaf_hashes: bytes
+    stored: int

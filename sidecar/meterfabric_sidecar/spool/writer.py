@@ -41,6 +41,11 @@ class Sealing(NamedTuple):
     keys: bytes | None
     leaf_hashes: bytes | None
 
+    @property
+    def keys_bytes(self) -> int:
+        """What the window's row takes."""
+        return len(self.keys or b"") + len(self.leaf_hashes or b"")
+
 
 _SEAL: Final = "INSERT INTO sealing VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
