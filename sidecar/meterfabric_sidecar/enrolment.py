@@ -57,26 +57,29 @@ class Enrolment:
     async def _care(self, origin: str, key: Ed25519PrivateKey, chain: bytes | None) -> None:
         pause = _PAUSES[0]
         while True:
-            if chain is not None:
-                leaf = load_pem_x509_certificates(chain)[0]
-                wait = (renewal_time(leaf.not_valid_before_utc, leaf.not_valid_after_utc) - self._now()).total_seconds()
-                if leaf.not_valid_after_utc > self._now():
-                    self.problem = None
+            if chain is not None and (wait := self._due(chain)) > 0:
+                pause = _PAUSES[0]
                 # In steps: the wall clock may be set meanwhile.
-                if wait > 0:
-                    await asyncio.sleep(min(wait, 60.0))
-                    continue
+                await asyncio.sleep(min(wait, 60.0))
+                continue
             try:
                 async with asyncio.timeout(_PATIENCE):
                     chain = await self._authority.enrol(make_csr(key, self._spiffe))
             except (EnrolmentRefused, OSError, TimeoutError) as error:
                 self.problem = str(error) or "the authority gave no answer"
                 log.warning("no certificate", extra={"log": origin, "reason": self.problem})
-                await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
-                pause = min(pause * 2, _PAUSES[1])
-                continue
-            pause = _PAUSES[0]
+            else:
+                self.problem = None
+                not_after = load_pem_x509_certificates(chain)[0].not_valid_after_utc
+                log.info("enrolled", extra={"log": origin, "not_after": not_after.isoformat()})
+                self._on_chain(origin, chain, not_after)
+            # Also after a yes: where our clock and the authority's differ by a day, each new one is due at once.
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+            pause = min(pause * 2, _PAUSES[1])
+
+    def _due(self, chain: bytes) -> float:
+        """Seconds until the next one should be asked for."""
+        leaf = load_pem_x509_certificates(chain)[0]
+        if leaf.not_valid_after_utc > self._now():
             self.problem = None
-            leaf = load_pem_x509_certificates(chain)[0]
-            log.info("enrolled", extra={"log": origin, "not_after": leaf.not_valid_after_utc.isoformat()})
-            self._on_chain(origin, chain, leaf.not_valid_after_utc)
+        return (renewal_time(leaf.not_valid_before_utc, leaf.not_valid_after_utc) - self._now()).total_seconds()

@@ -1,0 +1,87 @@
+"""The kinds a person writes: what is right is read with its defaults, what is wrong is told by field and value."""
+
+from typing import Any
+
+import pytest
+
+from meterfabric_protocol import fabric as f
+
+FABRIC: dict[str, Any] = {
+    "apiVersion": f.API_VERSION,
+    "kind": "MeteringFabric",
+    "metadata": {"name": "demo", "namespace": "metering"},
+    "spec": {},
+}
+SINK: dict[str, Any] = {
+    "apiVersion": f.API_VERSION,
+    "kind": "MeteringSink",
+    "metadata": {"name": "billing"},
+    "spec": {"fabric": "demo", "destination": {"sqlite": {}}},
+}
+
+
+def with_spec(base: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {**base, "spec": {**base["spec"], **spec}}
+
+
+def test_a_fabric_of_defaults_is_read() -> None:
+    made = f.read(FABRIC)
+    assert isinstance(made, f.MeteringFabric)
+    assert made.id == "metering.demo"
+    assert f.seconds(made.spec.delivery.expiry) == 7 * 86_400
+    assert f.amount(made.spec.sidecar.spool.quota) == 1 << 30
+    assert made.spec.relay.replicas == 2
+
+
+def test_a_sink_of_defaults_is_required_and_refuses_when_full() -> None:
+    made = f.read(SINK)
+    assert isinstance(made, f.MeteringSink)
+    assert made.spec.required
+    assert made.spec.when_full == "Refuse"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("168h", 604_800.0), ("1h30m", 5_400.0), ("250ms", 0.25), ("2m", 120.0), ("1.5s", 1.5), ("0s", 0.0)],
+)
+def test_durations(text: str, value: float) -> None:
+    assert f.seconds(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1Gi", 1 << 30), ("500M", 500_000_000), ("4096", 4_096), ("1.5Ki", 1_536), ("2Ti", 2 << 40)]
+)
+def test_quantities(text: str, value: int) -> None:
+    assert f.amount(text) == value
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "says"),
+    [
+        ({**FABRIC, "apiVersion": "v1"}, "apiVersion", "'v1'"),
+        ({**FABRIC, "kind": "MeteringFabrik"}, "kind", "MeteringFabrik"),
+        ({**FABRIC, "metadata": {"name": "Demo"}}, "metadata.name", "regex"),
+        (with_spec(FABRIC, relays=3), "spec", "relays"),
+        (with_spec(FABRIC, relay={"replicas": 0}), "spec.relay.replicas", ">= 1"),
+        (with_spec(FABRIC, relay={"replicas": "two"}), "spec.relay.replicas", "int"),
+        (with_spec(FABRIC, relay={"memory": "1Mi"}), "spec.relay.memory", "at least 8Mi"),
+        (with_spec(FABRIC, delivery={"expiry": "5s"}), "spec.delivery.expiry", "at least 60s"),
+        (with_spec(FABRIC, delivery={"expiry": "soon"}), "spec.delivery.expiry", "regex"),
+        (with_spec(FABRIC, sidecar={"spool": {"quota": "2Mi"}}), "spec.sidecar.spool.quota", "16 batches"),
+        (with_spec(FABRIC, sidecar={"batch": {"maxBytes": "1Gi"}}), "spec.sidecar.batch.maxBytes", "8Mi"),
+        (with_spec(FABRIC, sidecar={"compression": "gzip"}), "spec.sidecar.compression", "gzip"),
+        (with_spec(FABRIC, limits={"recordBytes": "1G"}), "spec.limits.recordBytes", "4Mi"),
+        (with_spec(SINK, destination={}), "spec.destination", "exactly one"),
+        (with_spec(SINK, destination={"file": {}, "sqlite": {}}), "spec.destination", "not 2"),
+        (with_spec(SINK, destination={"postgres": {"url": "mysql://x"}}), "spec.destination.postgres.url", "regex"),
+        (with_spec(SINK, workers=2), "spec.workers", "one worker"),
+        (with_spec(SINK, required=False, whenFull="ExpireOldest"), "spec.whenFull", "optional"),
+        ({**SINK, "spec": {"destination": {"file": {}}}}, "spec", "fabric"),
+    ],
+)
+def test_what_is_wrong_is_told_by_field_and_value(document: dict[str, Any], field: str, says: str) -> None:
+    with pytest.raises(f.FabricError) as caught:
+        f.read(document)
+    assert caught.value.field == field
+    assert says in caught.value.problem
+    assert str(document["metadata"]["name"]) in caught.value.where
