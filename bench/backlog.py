@@ -37,6 +37,7 @@ REAL = 60
 """Real batches before the backlog."""
 ROUNDS = 30
 QUOTA = 200 << 30
+_ZEROS = bytes(PAGE_BYTES - 4096)
 
 
 def measure(folder: Path | None = None, gigabytes: float = 50.0) -> None:
@@ -142,10 +143,8 @@ def _punch(path: Path, start: int) -> int:
     end = path.stat().st_size
     with path.open("r+b") as file:
         for page in range(start, end - PAGE_BYTES, PAGE_BYTES):
-            if not any(os.pread(file.fileno(), PAGE_BYTES - 4096, page + 4096)):
-                libc.fallocate(
-                    file.fileno(), punch | keep, ctypes.c_long(page + 4096), ctypes.c_long(PAGE_BYTES - 4096)
-                )
+            if os.pread(file.fileno(), len(_ZEROS), page + 4096) == _ZEROS:
+                libc.fallocate(file.fileno(), punch | keep, ctypes.c_long(page + 4096), ctypes.c_long(len(_ZEROS)))
     return end
 
 
