@@ -114,6 +114,10 @@ class _Said:
     """Batches of this log that stand for one of an earlier log, which is named."""
     again: list[Range] = field(default_factory=list)
     """Leaves of this log that a later one repeats."""
+    joined_here: bool = False
+    """Whether the sink joined while this log was the pod's present one."""
+    later: list[str] = field(default_factory=list)
+    """The logs that go this one on."""
 
 
 def account(logs: Iterable[LogEvidence], sink: str, vanished: Collection[str] = ()) -> list[LogBooks]:
@@ -124,7 +128,33 @@ def account(logs: Iterable[LogEvidence], sink: str, vanished: Collection[str] = 
     evidence = list(logs)
     said = _read(evidence, sink)
     held = {(log.held.origin, b.first, b.size): b for log in evidence for b in log.batches if b.kind == "records"}
-    return [_books(log, said.get(log.held.origin, _Said()), held, log.held.origin in vanished) for log in evidence]
+    return [
+        _books(
+            log,
+            said.get(log.held.origin, _Said()),
+            held,
+            vanished=log.held.origin in vanished,
+            over=not log.held.size and _was_over(log.held.origin, said),
+        )
+        for log in evidence
+    ]
+
+
+def _was_over(origin: str, said: dict[str, _Said]) -> bool:
+    """Whether the log was over, and forgotten by its pod, when the sink joined.
+
+    A pod says of each log that it still keeps from where on a joining sink is owed it. It keeps a log until every sink
+    of that time has all of it, so one that it says nothing of was never owed to the one that joined later.
+    """
+    seen = {origin}
+    queue = [origin]
+    while queue:
+        about = said.get(queue.pop(), _Said())
+        if about.joined or about.left:
+            return about.joined_here
+        queue += [later for later in about.later if later not in seen]
+        seen.update(about.later)
+    return False
 
 
 def _read(logs: Iterable[LogEvidence], sink: str) -> dict[str, _Said]:
@@ -145,10 +175,12 @@ def _read(logs: Iterable[LogEvidence], sink: str) -> dict[str, _Said]:
                     about.lost += notice.ranges
                 case notices.SinkJoined() if notice.sink == sink:
                     about.joined.append(notice.size)
+                    about.joined_here |= notice.log == log.held.origin
                 case notices.SinkLeft() if notice.sink == sink:
                     about.left.append(notice.size)
                 case notices.Continues():
                     before = said.setdefault(notice.previous, _Said())
+                    before.later.append(log.held.origin)
                     before.again += [(again.first, again.size) for again in notice.again]
                     about.repeated += [(notice.previous, again) for again in notice.again]
                     if isinstance(notice.heard, int):
@@ -156,7 +188,9 @@ def _read(logs: Iterable[LogEvidence], sink: str) -> dict[str, _Said]:
     return said
 
 
-def _books(log: LogEvidence, said: _Said, held: dict[tuple[str, int, int], StoredBatch], vanished: bool) -> LogBooks:
+def _books(
+    log: LogEvidence, said: _Said, held: dict[tuple[str, int, int], StoredBatch], *, vanished: bool, over: bool
+) -> LogBooks:
     stretches: list[Stretch] = []
     at = 0
     for batch in log.batches:
@@ -170,7 +204,7 @@ def _books(log: LogEvidence, said: _Said, held: dict[tuple[str, int, int], Store
     if at < log.held.size:
         stretches.append(Stretch(at, log.held.size, "unknown", "unexplained"))
         at = log.held.size
-    stretches += _behind(log.held, at, said, vanished)
+    stretches += _behind(log.held, at, said, "unowed" if over else "abandoned" if vanished else "pending")
     return LogBooks(log.held.origin, tuple(stretches))
 
 
@@ -211,13 +245,12 @@ def _stands(held: dict[tuple[str, int, int], StoredBatch], of: str, again: notic
     return batch is not None and parse(batch.note).checkpoint.root == again.root
 
 
-def _behind(held: Held, at: int, said: _Said, vanished: bool) -> list[Stretch]:
+def _behind(held: Held, at: int, said: _Said, waiting: Fate) -> list[Stretch]:
     """The fates of what was heard of and is not held."""
     end = max(held.head_size, held.final_size, *(size for _, size in said.missing), 0)
     if end <= at:
         return []
     cut = end if held.final_size == UNNAMED else max(at, held.final_size)
-    waiting: Fate = "abandoned" if vanished else "pending"
     # Whether a sink that left joined again can't be told from its own evidence; a position that moved on tells.
     unowed = [(size, end) for size in said.left if size >= at and len(said.left) > len(said.joined)]
     inside, outside = split((at, cut), unowed)
