@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from meterfabric_protocol import checkpoint, cosignature
+from meterfabric_protocol import notice as notices
 from meterfabric_protocol.books import LogBooks, LogEvidence, account
 from meterfabric_protocol.delivery.effects import SinkPolicy
 from meterfabric_protocol.delivery.stored import StoredBatch
@@ -92,6 +93,7 @@ def _delivered(world: World, sink: str, rows: Rows) -> dict[bytes, tuple[str, in
 
 def _balance(world: World, policy: SinkPolicy, rows: Rows, delivered: dict[bytes, tuple[str, int]]) -> None:
     """Every record that was answered has one fate, and a true one."""
+    noticed = _noticed(world, policy, rows)
     for pod, books in _books(world, policy.name, rows):
         by_origin = {log.origin: log for log in books}
         for log in books:
@@ -107,8 +109,29 @@ def _balance(world: World, policy: SinkPolicy, rows: Rows, delivered: dict[bytes
             if record.pod != pod or leaf in delivered or not record.answered or record.rolled_back:
                 continue
             fates = {_fate(world, policy, by_origin.get(origin), origin, index) for origin, index in record.places}
-            if not fates & {"excused"}:
+            # Where a log forked, the same index stood for other records on the branch that the sink holds.
+            said = any(of == place[0] and a <= place[1] < b for place in record.places for of, a, b in noticed)
+            if "excused" not in fates and not said:
                 raise Violation("lost", f"{policy.name}: {leaf!r} of {record.places} is {fates}")
+
+
+def _noticed(world: World, policy: SinkPolicy, rows: Rows) -> list[tuple[str, int, int]]:
+    """Ranges of leaves, by origin, that a notice which the sink holds gives up truly."""
+    ledger, sink = world.ledger, policy.name
+    found: list[tuple[str, int, int]] = []
+    for stored in (each for those in rows.notices.values() for each in those):
+        match notices.decode(stored.body):
+            case notices.Damaged(log=log, ranges=ranges):
+                found += [(log, a, b) for a, b in ranges if (log, a) in ledger.rotten]
+            case notices.Expired(log=log, ranges=ranges, sink=of) if of == sink and _may_expire(policy):
+                found += [(log, a, b) for a, b in ranges]
+            case notices.LostBySink(log=log, ranges=ranges, sink=of) if of == sink and sink in ledger.restored:
+                found += [(log, a, b) for a, b in ranges]
+    return found
+
+
+def _may_expire(policy: SinkPolicy) -> bool:
+    return policy.expiry is not None or policy.may_expire_for_room
 
 
 def _books(world: World, sink: str, rows: Rows) -> Iterator[tuple[str, list[LogBooks]]]:
@@ -129,7 +152,7 @@ def _fate(world: World, policy: SinkPolicy, log: LogBooks | None, origin: str, i
     fate = log.fate_of(index) if log is not None else None
     true = {
         "damaged": any(first <= index for of, first in ledger.rotten if of == origin),
-        "expired": policy.expiry is not None or policy.may_expire_for_room,
+        "expired": _may_expire(policy),
         "lost": policy.name in ledger.restored,
         "unowed": policy.name in ledger.joined,
     }

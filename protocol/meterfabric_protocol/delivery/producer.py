@@ -219,21 +219,18 @@ class ProducerCore(Upkeep):
         log, cursor = self.logs.get(answer.origin), self._cursor(answer.origin, answer.sink)
         if log is None or cursor is None:
             return []
-        if answer.epoch == cursor.epoch:
-            cursor.told = answer.size
         if answer.kind in ("receipt", "passed"):
             effects = self._receipt(link, log, cursor, answer, now)
         elif answer.epoch != cursor.epoch or cursor.via != link.relay:
             effects = []
         elif answer.kind == "position":
+            cursor.told = answer.size
             effects = self._position(log, cursor, answer, now)
         elif answer.kind == "conflict":
+            cursor.told = answer.size
             effects = self._conflict(log, cursor, answer, now)
         else:
-            effects = [Alarm("refused", log.origin, cursor.sink, f"{answer.reason}: {answer.detail}")]
-            cursor.rewind()
-            cursor.known = False
-            self._back_off(cursor, now)
+            effects = self._refused(log, cursor, answer, now)
         return effects + self._pump(now)
 
     def _prove(self, link: Link, answer: answers.Answer, body: bytes, signature: bytes) -> None:
@@ -260,7 +257,7 @@ class ProducerCore(Upkeep):
         if not landed:
             return []
         cursor.failures = 0
-        cursor.walking = cursor.walking and cursor.acked < cursor.told
+        cursor.walking = cursor.walking and cursor.acked < min(cursor.told, log.end)
         cursor.deadline = now + self.settings.receipt_timeout if cursor.flights else None
         effects: list[Effect] = [
             Progress(log.origin, cursor.sink, f.first, f.size, f.received, now - f.sent_at, f.records) for f in landed
@@ -314,6 +311,17 @@ class ProducerCore(Upkeep):
             self._back_off(cursor, now)
         return effects
 
+    def _refused(self, log: Log, cursor: Cursor, answer: answers.Answer, now: float) -> list[Effect]:
+        here = (answer.size, answer.root) == (cursor.acked, cursor.root)
+        cursor.rewind()
+        cursor.known = False
+        self._back_off(cursor, now)
+        effects: list[Effect] = [Alarm("refused", log.origin, cursor.sink, f"{answer.reason}: {answer.detail}")]
+        if answer.reason == "superseded" and here:
+            # A log that our spool knows no more named another end of this one.
+            effects += self._end(log, cursor, cursor.acked, answer)
+        return effects
+
     def _conflict(self, log: Log, cursor: Cursor, answer: answers.Answer, now: float) -> list[Effect]:
         """The sink holds another log. It ends for us where the two part, which is known once the sink gave its answer
         to every batch before that again."""
@@ -333,9 +341,15 @@ class ProducerCore(Upkeep):
             cursor.rewind()
             return []
         common, cursor.walking = flight.first, False
+        return self._end(log, cursor, common, answer)
+
+    def _end(self, log: Log, cursor: Cursor, common: int, answer: answers.Answer) -> list[Effect]:
+        """The log ends at ``common``, because the sink takes nothing of it past that."""
         if log.superseded_at is not None and log.superseded_at <= common:
             return []
         log.superseded_at = common
+        for other in log.cursors.values():
+            other.walking = other.walking and other.acked < common
         return [
             Alarm("equivocation", log.origin, cursor.sink, f"the logs part at {common}: {answer.detail}"),
             Fork(log.origin, common, cursor.sink, answer.size),
@@ -416,6 +430,8 @@ class ProducerCore(Upkeep):
             and cursor.joining is None
             and not cursor.moving
             and cursor.sent < log.end
+            # What the sink has already comes first: where it differs, all behind it is in vain.
+            and (cursor.sent < cursor.told or cursor.acked >= min(cursor.told, log.end))
             and now >= cursor.pause_until
             and cursor.in_flight < self.settings.window
         )
