@@ -253,6 +253,8 @@ def _behind(held: Held, at: int, said: _Said, waiting: Fate) -> list[Stretch]:
     cut = end if held.final_size == UNNAMED else max(at, held.final_size)
     # Whether a sink that left joined again can't be told from its own evidence; a position that moved on tells.
     unowed = [(size, end) for size in said.left if size >= at and len(said.left) > len(said.joined)]
+    # What the pod had dropped before the sink joined comes as stubs, if it still comes at all.
+    unowed += [(0, size) for size in said.joined]
     inside, outside = split((at, cut), unowed)
     stretches = [Stretch(*each, "unknown", "unowed") for each in inside]
     stretches += [Stretch(*each, "unknown", waiting) for each in outside]

@@ -45,10 +45,15 @@ def test_nor_are_those_before_it() -> None:
     [
         (),
         (joined(NEW, sink="another"),),
-        # The pod still had the log and says what of it is owed.
-        (joined(NEW), joined(OLD, size=4)),
-        (joined(NEW), notice.SinkLeft(log=OLD, sink="late", size=4), joined(OLD, size=4)),
+        # The pod still had all of the log.
+        (joined(NEW), joined(OLD, size=0)),
+        (joined(NEW), notice.SinkLeft(log=OLD, sink="late", size=4), joined(OLD, size=0)),
     ],
 )
 def test_a_log_that_the_pod_still_owes_is_pending(said: tuple[notice.Notice, ...]) -> None:
     assert of(account([named(OLD, NEW), going_on(NEW, OLD, *said)], "late"), OLD) == {"pending": 9}
+
+
+def test_of_a_log_that_the_pod_still_had_in_part_the_rest_is_owed() -> None:
+    said = (joined(NEW), notice.SinkLeft(log=OLD, sink="late", size=2), joined(OLD, size=4))
+    assert of(account([named(OLD, NEW), going_on(NEW, OLD, *said)], "late"), OLD) == {"unowed": 4, "pending": 5}
