@@ -293,3 +293,28 @@ async def test_closing_while_the_disk_is_away_leaves_the_log_to_the_next_start(t
         origin = rig.origin
     async with opened(tmp_path) as rig:
         assert rig.origin == origin
+
+
+async def test_a_head_that_cannot_be_written_refuses_and_the_retry_is_known(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rig:
+        write_head = rig.keys.write_head
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        rig.keys.write_head = full  # type: ignore[method-assign]
+        with pytest.raises(Full):
+            await rig.intake.accept(records([1]))
+        rig.keys.write_head = write_head  # type: ignore[method-assign]
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    await rig.intake.accept(records([1]))
+                    break
+                except Full:
+                    await asyncio.sleep(0.02)
+        await rig.intake.accept(records([2]))
+        assert await accepted(rig) == [record(1), record(2)]
+        head = rig.keys.head()
+        assert head is not None
+        assert head.size == 3
