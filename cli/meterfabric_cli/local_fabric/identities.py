@@ -6,9 +6,10 @@ import asyncio
 import re
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -80,16 +81,29 @@ class Identities:
             if not _is_fresh(chain, now):
                 write_whole(chain, self._authority.issue(make_csr(self._keys[sink.name], sink.spiffe)), 0o644)
 
-    async def serve(self) -> None:
-        """Answer the sidecar's requests and keep looking, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._desk.serve())
-            group.create_task(self._keep_looking())
+    async def serve(self, say: Callable[[str], None]) -> None:
+        """Answer the sidecar's requests and keep looking, until cancelled. `say` tells a person what fails."""
+        desk = asyncio.create_task(self._keep_on(self._desk.serve, say))
+        looking = asyncio.create_task(self._keep_on(self._keep_looking, say))
+        try:
+            await asyncio.gather(desk, looking)
+        finally:
+            desk.cancel()
+            looking.cancel()
 
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             await asyncio.to_thread(self.look)
+
+    async def _keep_on(self, work: Callable[[], Coroutine[Any, Any, None]], say: Callable[[str], None]) -> None:
+        """A full disk passes; whoever has a certificate does without us for long."""
+        while True:
+            try:
+                await work()
+            except (OSError, AuthorityError) as error:
+                say(f"authority: {error}")
+                await asyncio.sleep(_LOOK_EVERY)
 
 
 def make_folders(layout: Layout, sinks: Iterable[str], relays: Iterable[str]) -> None:

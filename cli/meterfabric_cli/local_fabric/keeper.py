@@ -56,7 +56,12 @@ class Keeper:
         pause = _PAUSES[0]
         while True:
             begun = time.monotonic()
-            code = await self._live()
+            try:
+                code = await self._live()
+            except OSError as error:
+                # A full disk, or no more processes: it passes, or a person must see it.
+                self._say(f"{self.label} can't be started: {error}")
+                code = 0
             if self._is_stopping():
                 return
             self.restarts += 1

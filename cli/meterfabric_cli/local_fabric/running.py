@@ -47,7 +47,7 @@ class LocalFabric:
         """Run until `stop`, then drain; `hurry` ends the draining at once. Raises CommandError, after stopping all."""
         work: list[Coroutine[Any, Any, None]] = [keeper.run() for keeper in self.keepers]
         keeping = [asyncio.create_task(each) for each in work]
-        serving = asyncio.create_task(self._identities.serve())
+        serving = asyncio.create_task(self._identities.serve(self._line.say))
         showing = asyncio.create_task(self._show())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -76,7 +76,17 @@ class LocalFabric:
             await asyncio.gather(*(keeper.stop() for keeper in self.keepers if keeper.plan.component == component))
 
     def _changed(self) -> None:
-        """A process became ready or ended."""
+        """A process became ready or ended: let others know."""
+        try:
+            self._publish()
+        except OSError as error:
+            self._line.say(f"relays.json and state.json can't be written: {error}")
+            self._published = None
+        if not self._told_where and all(keeper.ready is not None for keeper in self.keepers):
+            self._told_where = True
+            self._line.say(self._where())
+
+    def _publish(self) -> None:
         relays = [
             RelayAddress(keeper.plan.name, f"tcp://127.0.0.1:{keeper.address.port}")
             for keeper in self.keepers
@@ -84,12 +94,9 @@ class LocalFabric:
         ]
         # One that ended keeps its place until it is back: others know better than we whether it answers.
         if relays != self._published:
-            self._published = relays
             write_whole(self._layout.relays, msgspec.json.encode(relays) + b"\n", 0o644)
+            self._published = relays
         self._state().write(self._layout.state)
-        if not self._told_where and all(keeper.ready is not None for keeper in self.keepers):
-            self._told_where = True
-            self._line.say(self._where())
 
     def _urls(self) -> tuple[str, str]:
         at = self._sidecar.address
@@ -134,6 +141,8 @@ class LocalFabric:
             at = self._sidecar.ready
             if at is None:
                 continue
+            if self._published is None:
+                self._changed()
             with contextlib.suppress(KeyError, TypeError):
                 found = await asyncio.to_thread(fetch, at.http_port, "/status")
                 if found is not None:
