@@ -1,6 +1,7 @@
 """Sinks that come and go between two starts: what each is owed and what it isn't stands in its own books."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,12 @@ def test_a_sink_that_left_for_a_while_is_not_owed_that_while(tmp_path: Path) -> 
             local.wait_delivered()
         assert local.stop() == 0
         (producer,) = local.audit("billing")["producers"]
-        assert (producer["records"]["delivered"], producer["records"]["unowed"]) == (2_000, 1_000)
-        assert local.audit("billing")["whole"]
+        assert fates(producer) == {"delivered": 2_000, "unowed": 1_000}
         # The archive may be given what the spool still had when it joined, or be told that it isn't owed it.
         (producer,) = local.audit("archive")["producers"]
-        assert producer["records"]["delivered"] >= 2_000
-        assert producer["records"]["delivered"] + producer["records"]["unowed"] == 3_000
-        assert local.audit("archive")["whole"]
+        assert fates(producer) in ({"delivered": 2_000, "unowed": 1_000}, {"delivered": 3_000})
+
+
+def fates(producer: dict[str, Any]) -> dict[str, int]:
+    """Records by fate, those that there are."""
+    return {fate: count for fate, count in producer["records"].items() if count}
