@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import zmq
@@ -18,6 +20,7 @@ from meterfabric_relay.meters import registry
 from meterfabric_relay.server import RelayServer
 from meterfabric_relay.settings import Settings
 from meterfabric_runtime.curve import CurveKeys, from_user_id
+from meterfabric_runtime.descriptors import room_for
 from meterfabric_runtime.entry import enter
 from meterfabric_runtime.gate import Gate, GateBounds
 from meterfabric_runtime.process import Stop, started
@@ -26,6 +29,8 @@ from meterfabric_runtime.trust import TrustFile
 from meterfabric_runtime.web import WebBounds, add_probes, serve
 from meterfabric_runtime.zap import ZapHandler
 from meterfabric_runtime.zmq_options import Bounds, open_socket, port_of
+
+log = logging.getLogger(__name__)
 
 _TICK = 0.2
 _SWEEP = 5.0
@@ -70,6 +75,11 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
         verify,
     )
     load = LoadMeter()
+    bounds = GateBounds(connections=settings.connections)
+    standing = room_for(bounds.connections, bounds.waiting)
+    if standing < bounds.connections:
+        log.warning("fewer connections than asked for: too few file descriptors", extra={"connections": standing})
+        bounds = replace(bounds, connections=standing)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 64)
     socket = open_socket(
@@ -83,14 +93,14 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
     zap = ZapHandler(
         context,
         socket,
-        Gate(GateBounds(connections=settings.connections)),
+        Gate(bounds),
         on_event=lambda event: server[0].on_event(event) if server else None,
     )
     socket.bind(f"tcp://{settings.host}:{settings.port}")
     server.append(RelayServer(core, socket))
 
     app = web.Application()
-    add_probes(app, _Health(core), registry(core, load))
+    add_probes(app, _Health(core), registry(core, load, zap.gate))
 
     async def show_load(_: web.Request) -> web.Response:
         return web.json_response(

@@ -10,12 +10,14 @@ from prometheus_client.registry import Collector
 
 from meterfabric_protocol.delivery.relay import RelayCore
 from meterfabric_relay.load import LoadMeter
+from meterfabric_runtime.gate import Gate
 
 
 class _Relay(Collector):
-    def __init__(self, core: RelayCore, load: LoadMeter) -> None:
+    def __init__(self, core: RelayCore, load: LoadMeter, gate: Gate) -> None:
         self._core = core
         self._load = load
+        self._gate = gate
 
     def collect(self) -> Iterable[Metric]:
         core = self._core
@@ -44,14 +46,27 @@ class _Relay(Collector):
         for reason, count in core.refused.items():
             refused.add_metric([reason], count)
         yield refused
+        gate = self._gate
+        connections = GaugeMetricFamily("meterfabric_relay_connections", "TCP connections, let in or not yet")
+        connections.add_metric([], gate.open)
+        yield connections
+        most = GaugeMetricFamily("meterfabric_relay_connections_limit", "Connections let in at once at most")
+        most.add_metric([], gate.bounds.connections)
+        yield most
+        yield CounterMetricFamily("meterfabric_relay_handshakes", "CURVE handshakes let in", gate.admitted)
+        turned = CounterMetricFamily("meterfabric_relay_handshakes_refused", "Handshakes refused", labels=["reason"])
+        for cause, times in gate.refused.items():
+            turned.add_metric([cause], times)
+        yield turned
+        yield CounterMetricFamily("meterfabric_relay_connections_closed", "Connections that ended", gate.ended)
         shares = GaugeMetricFamily("meterfabric_relay_load", "Share of what it can bear, 0 to 1", labels=["of"])
         for name, share in self._load.shares.items():
             shares.add_metric([name], share)
         yield shares
 
 
-def registry(core: RelayCore, load: LoadMeter) -> CollectorRegistry:
+def registry(core: RelayCore, load: LoadMeter, gate: Gate) -> CollectorRegistry:
     """A registry that shows this relay."""
     made = CollectorRegistry()
-    made.register(_Relay(core, load))
+    made.register(_Relay(core, load, gate))
     return made

@@ -73,18 +73,19 @@ class RelayServer:
         try:
             message = m.decode(frames[1].buffer, len(rest))
         except Malformed as error:
-            self._tell(route, m.Refused("malformed", str(error)))
+            self._refuse(route, "malformed", str(error))
             return
         if self._routes.get(user) != route:
             if user in self._routes and not isinstance(message, m.Hello):
                 # Another connection of the same key: it has no session before its own HELLO.
-                self._tell(route, m.Refused("no-session", "HELLO comes first"))
+                self._refuse(route, "no-session", "HELLO comes first")
                 return
             self._routes[user] = route
         self._carry_out(self.core.received(user, message, rest, self._clock()))
 
-    def _tell(self, route: bytes, message: m.Message) -> None:
-        self.socket.offer([route, m.encode(message)])
+    def _refuse(self, route: bytes, reason: str, detail: str) -> None:
+        self.core.refused[reason] = self.core.refused.get(reason, 0) + 1
+        self.socket.offer([route, m.encode(m.Refused(reason, detail))])
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:

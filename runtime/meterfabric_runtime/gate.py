@@ -78,6 +78,7 @@ class Gate:
         self.allowed = allowed
         """Raw curve keys, 32 bytes, of those who may come in; None: everybody."""
         self.admitted = 0
+        self.ended = 0
         self.refused: Counter[Reason] = Counter()
         self._domain = domain.encode()
         self._old: set[int] = set()
@@ -108,6 +109,7 @@ class Gate:
 
     def closed(self, connection: int) -> None:
         """A connection went."""
+        self.ended += 1
         self._old.discard(connection)
         self._young.pop(connection, None)
         while len(self._let_in) > len(self._young):
