@@ -147,7 +147,7 @@ def _books(world: World, sink: str, rows: Rows) -> Iterator[tuple[str, list[LogB
 def _fate(world: World, policy: SinkPolicy, log: LogBooks | None, origin: str, index: int) -> str:
     """Whether what became of a leaf that the sink does not hold is excused, by something that truly happened."""
     ledger = world.ledger
-    if origin in ledger.forgotten and policy.name in (ledger.restored | ledger.joined):
+    if origin in ledger.forgotten and policy.name in {*ledger.restored, *ledger.joined}:
         return "excused"
     fate = log.fate_of(index) if log is not None else None
     true = {

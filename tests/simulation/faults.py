@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Final, TypeAlias
@@ -44,11 +44,11 @@ def _submit(pod: str, number: int, count: int) -> Action:
     return lambda world: world.sidecars[pod].submit(records)
 
 
-def choose(random: Random, config: Config, end: float) -> Iterator[Entry]:
-    """The faults of a history."""
-    likely = 1.0 if len(FAULTS) < 4 else random.choice((0.05, 0.15, 0.3))
+def choose(random: Random, config: Config, end: float, needs: Collection[str] = ()) -> Iterator[Entry]:
+    """The faults of a history; those in ``needs`` are among them."""
+    likely = random.choice((0.05, 0.15, 0.3))
     for name, draw in FAULTS.items():
-        if random.random() >= likely:
+        if random.random() >= likely and name not in needs:
             continue
         for _ in range(random.choice((1, 1, 2, 4))):
             at = random.uniform(0.5, end)
@@ -69,8 +69,16 @@ def _while(random: Random, left: float) -> float:
 
 
 def _crash(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
-    pod, delay = _pod(random, config), _while(random, left)
-    return (pod, delay), lambda world: world.restart(pod, delay)
+    pod, delay, after = _pod(random, config), _while(random, left), random.uniform(0.0, 0.02)
+    # Mostly while records are on their way to the disk, or just there.
+    records = _submit(pod, random.randint(1_000, 1_000_000), random.randint(1, 3)) if random.random() < 0.7 else None
+
+    def happen(world: World) -> None:
+        if records is not None:
+            records(world)
+        world.kernel.at(after, lambda: world.restart(pod, delay))
+
+    return (pod, delay, records is not None), happen
 
 
 def _terminate(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
@@ -90,7 +98,7 @@ def _back_up_spool(random: Random, config: Config, left: float) -> tuple[tuple[o
 
 def _roll_back(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
     pod, delay, with_key = _pod(random, config), random.uniform(0.1, 2.0), random.random() < 0.5
-    back, after = random.uniform(0.1, max(0.2, left)), random.uniform(0.05, 0.5)
+    back, after = random.uniform(0.1, max(0.2, left)), random.choice((0.001, 0.001, 0.3))
     # Whether records come before the sinks had a chance to tell that the spool is behind.
     records = _submit(pod, random.randint(1000, 1_000_000), random.randint(1, 3)) if random.random() < 0.6 else None
 

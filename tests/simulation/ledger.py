@@ -35,14 +35,12 @@ class Ledger:
         self.forgotten: set[str] = set()
         self.rotten: set[tuple[str, int]] = set()
         """Batches, by origin and first leaf, whose payload was damaged."""
-        self.restored: set[str] = set()
-        """Sinks that were put back to an earlier state."""
+        self.restored: dict[str, float] = {}
+        """Sinks that were put back to an earlier state, and when last."""
         self.set_back: set[str] = set()
         """Pods whose disk was put back to an earlier state."""
         self.joined: set[str] = set()
         """Sinks that joined a running fabric."""
-        self.receipts: set[tuple[str, str, int]] = set()
-        """(sink, origin, size) of every receipt given."""
 
     def submitted(self, pod: str, records: list[bytes]) -> None:
         """An application sent these."""
@@ -84,7 +82,6 @@ class Ledger:
             raise Violation(
                 "false-receipt", f"{destination.name}, {answer.origin} at {answer.about}: {error}"
             ) from error
-        self.receipts.add((destination.name, answer.origin, answer.about))
 
     def rolled_back(self, pod: str, before: Disk, after: Disk) -> None:
         """A pod's disk is put back: note the records that it holds no more."""

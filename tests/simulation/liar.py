@@ -149,7 +149,7 @@ class Liar(Relay):
             return m.Sinks({})
         if self._does("false-sinks"):
             sinks = list(message.chains)
-            chains = {sink: (pki.sink_chain(sink, "false root"),) for sink in sinks}
+            chains: dict[str, tuple[bytes, ...]] = {sink: (pki.sink_chain(sink, "false root"),) for sink in sinks}
             if len(sinks) > 1 and self._random.random() < 0.5:
                 chains = dict(zip(sinks, (message.chains[sink] for sink in reversed(sinks)), strict=True))
             return m.Sinks(chains)

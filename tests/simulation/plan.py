@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from . import faults, setup
+from .network import CALM
 from .world import Config, World
 
 __all__ = ["Event", "Plan", "make"]
@@ -46,13 +47,17 @@ class Plan:
         """The same without the other events."""
         return replace(self, events=tuple(event for event in self.events if event.number in numbers))
 
+    def calm(self) -> Plan:
+        """The same on a good network."""
+        return replace(self, config=replace(self.config, weather=CALM))
 
-def make(seed: int) -> Plan:
-    """The plan of a seed."""
+
+def make(seed: int, needs: Collection[str] = ()) -> Plan:
+    """The plan of a seed, with the faults of these names among its own."""
     random = Random(f"plan/{seed}")
     config = setup.config(random)
     end = random.uniform(5.0, 40.0)
-    entries = [*faults.work(random, config, end), *faults.choose(random, config, end)]
+    entries = [*faults.work(random, config, end), *faults.choose(random, config, end, needs)]
     entries.sort(key=lambda entry: entry.at)
     events = tuple(
         Event(number, entry.at, entry.name, entry.arguments, entry.action) for number, entry in enumerate(entries)

@@ -96,7 +96,9 @@ class Sidecar:
         known = self.disk.sinks or tuple(policy.name for policy in self.world.policies)
         wanted = {policy.name: policy for policy in self.world.policies}
         before = [wanted.get(sink) or fx.SinkPolicy(sink) for sink in known]
-        settings = ProducerSettings(fabric=pki.FABRIC, name=self.name, **self.world.config.producer)
+        settings = ProducerSettings(
+            fabric=pki.FABRIC, name=self.name, secret=self.random.randbytes(32), **self.world.config.producer
+        )
         self.core = ProducerCore(settings, before, self._verify_sink, self._sign_permit)
         for log in self.disk.logs.values():
             cursors = {sink: row for (origin, sink), row in self.disk.cursors.items() if origin == log.origin}
@@ -245,7 +247,8 @@ class Sidecar:
     def rot(self, origin: str, batch: SpoolBatch) -> None:
         """The disk will give back other bytes for this batch than were written."""
         self.kernel.trace(self.name, f"disk rots {origin[-6:]} [{batch.first}, {batch.size})")
-        self.disk.change(origin, batch.first, replace(batch, rotten=True))
+        payload = batch.payload or b""
+        self.disk.change(origin, batch.first, replace(batch, rotten=True, payload=payload[:-2] + b"?\n"))
 
     @property
     def asking(self) -> bool:
@@ -352,8 +355,8 @@ class Sidecar:
                 case fx.Fork() if not self.stopping:
                     self._fork(effect)
                 case fx.Progress(origin, sink, _, size, True, _, _):
-                    if (sink, origin, size) not in self.world.ledger.receipts:
-                        raise Violation("believed-a-lie", f"{self.name}: no receipt of {sink} for {origin} at {size}")
+                    if not self.world.holds(sink, origin, size):
+                        raise Violation("believed-a-lie", f"{self.name}: {sink} does not hold {origin} at {size}")
                 case fx.Alarm(word, origin, sink, detail):
                     self.kernel.trace(self.name, f"ALARM {word} {origin[-6:]} {sink}: {detail}")
                     self.world.alarms[word] = self.world.alarms.get(word, 0) + 1
@@ -445,7 +448,7 @@ class Sidecar:
         identity = pki.verifier().verify(chain, self.world.time(self.name), role="sink", fabric=pki.FABRIC)
         subject = identity.subject
         if not isinstance(subject, Sink) or subject.name != sink:
-            raise CertificateError("wrong-name", f"{identity.name} is not {sink}")
+            raise CertificateError("wrong-role", f"{identity.name} is not {sink}")
         return identity.public_key
 
     # Time

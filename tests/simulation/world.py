@@ -89,6 +89,11 @@ class World:
         """The same, aware."""
         return datetime.fromtimestamp(self.wall(name), UTC)
 
+    def holds(self, sink: str, origin: str, size: int) -> bool:
+        """Whether a sink has the batch that ends there, or had it until just now."""
+        held = any(batch.size == size for batch in self.destinations[sink].rows.batches.get(origin, ()))
+        return held or self.kernel.now - self.ledger.restored.get(sink, -1e9) < 5.0
+
     # What is done to them
 
     def jump(self, name: str, offset: float) -> None:
@@ -189,7 +194,7 @@ class World:
             worker.crash()
         destination = self.destinations[sink]
         destination.rows = self.sink_backups.get(sink, Rows()).copy()
-        self.ledger.restored.add(sink)
+        self.ledger.restored[sink] = self.kernel.now
         self.kernel.trace(sink, "is restored from a backup")
         if any(policy.name == sink for policy in self.policies):
             for worker in self.workers[sink]:

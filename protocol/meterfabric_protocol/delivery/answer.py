@@ -2,7 +2,8 @@
 
 A relay carries answers and is not believed. What makes an answer safe to act on is its signature (the sink's key), its
 ``nonce`` (drawn by the producer for this very session, so that nothing from an earlier one can be played back) and its
-``epoch`` (raised by the producer at each rewind, so that within the session a refusal acts once).
+``epoch`` (drawn anew by the producer at each rewind, from a secret of its own, so that within the session nothing from
+before it counts).
 """
 
 from __future__ import annotations

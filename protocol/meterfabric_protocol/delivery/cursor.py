@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from meterfabric_protocol.delivery.effects import CursorRow, Parcel
 from meterfabric_protocol.merkle import EMPTY_ROOT
@@ -29,8 +30,8 @@ class Flight:
 class Cursor:
     """One sink's place in one log.
 
-    `acked` ≤ `sent`; between them the batches in `flights`, in order. `epoch` rises at every rewind, and answers of an
-    earlier one rewind nothing. `known`: the sink told its position since this session of work began; `told` is what it
+    `acked` ≤ `sent`; between them the batches in `flights`, in order. `epoch` is another one after every rewind, and
+    answers to an earlier one count for nothing. `known`: the sink told its position since this session of work began; `told` is what it
     said last. `walking`: the sink holds another log under this origin, and its answers to one batch after another from
     leaf 0 on will tell where they part. `joining`: no notice says yet from which leaf on the sink is owed. `via` is the
     relay in use.
@@ -43,7 +44,9 @@ class Cursor:
     excused_from: int = 0
     excused_to: int = 0
     sent: int = 0
+    secret: bytes = b""
     epoch: int = 0
+    rewinds: int = 0
     known: bool = False
     told: int = 0
     walking: bool = False
@@ -62,10 +65,11 @@ class Cursor:
     expiry_at: float = -1e9
 
     @classmethod
-    def restore(cls, sink: str, row: CursorRow) -> Cursor:
+    def restore(cls, sink: str, row: CursorRow, secret: bytes = b"") -> Cursor:
         """The cursor a spool kept."""
         return cls(
             sink,
+            secret=secret,
             acked=row.acked,
             root=row.root or (EMPTY_ROOT if row.acked == 0 else b""),
             receipt=row.receipt,
@@ -85,7 +89,7 @@ class Cursor:
 
     @property
     def settled(self) -> bool:
-        """Whether `floor` is what is owed now: no notice that changes it is under way, and it isn't being looked for."""
+        """Whether `floor` is what is owed now: no notice that changes it is under way, no walk looks for it."""
         return self.awaiting_notice is None and not self.walking
 
     def walk(self) -> None:
@@ -111,7 +115,10 @@ class Cursor:
 
     def rewind(self) -> None:
         """Begin a new epoch at what is acked: what is on its way is forgotten, its answers will rewind nothing."""
-        self.epoch += 1
+        self.rewinds += 1
+        # No relay can foresee it, and so have the sink answer beforehand what it will not be true to say later.
+        digest = blake2b(self.rewinds.to_bytes(8), digest_size=6, key=self.secret)
+        self.epoch = int.from_bytes(digest.digest())
         self.flights.clear()
         self.in_flight = 0
         self.sent = self.acked

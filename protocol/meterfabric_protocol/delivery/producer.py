@@ -79,7 +79,7 @@ class ProducerCore(Upkeep):
         effects: list[Effect] = []
         for sink in self.policies:
             row = facts.cursors.get(sink)
-            log.cursors[sink] = Cursor.restore(sink, row) if row else Cursor(sink)
+            log.cursors[sink] = self._cursor_of(log, sink, row)
             if row is None and log.dropped_to:
                 # It had joined, and a crash came before that was kept.
                 effects += self._join(log, sink)
@@ -219,10 +219,10 @@ class ProducerCore(Upkeep):
         log, cursor = self.logs.get(answer.origin), self._cursor(answer.origin, answer.sink)
         if log is None or cursor is None:
             return []
-        if answer.kind in ("receipt", "passed"):
-            effects = self._receipt(link, log, cursor, answer, now)
-        elif answer.epoch != cursor.epoch or cursor.via != link.relay:
+        if answer.epoch != cursor.epoch or cursor.via != link.relay:
             effects = []
+        elif answer.kind in ("receipt", "passed"):
+            effects = self._receipt(link, log, cursor, answer, now)
         elif answer.kind == "position":
             cursor.told = answer.size
             effects = self._position(log, cursor, answer, now)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Literal
 
 from meterfabric_protocol import notice as notices
 from meterfabric_protocol.delivery.cursor import Cursor
 from meterfabric_protocol.delivery.effects import (
     Alarm,
+    CursorRow,
     Drop,
     Effect,
     Forget,
@@ -34,6 +36,8 @@ class ProducerSettings:
     fabric: str
     name: str
     """What relays are ranked by: the active log's origin, or any name of the pod."""
+    secret: bytes = b""
+    """Random bytes, at most 32, drawn when the process starts: epochs that no relay can foresee."""
     receipt_timeout: float = 2.0
     """Without an answer for this long, another relay is tried; doubled at each failure in a row."""
     backoff_max: float = 30.0
@@ -109,7 +113,7 @@ class Upkeep(ABC):
 
     def _join(self, log: Log, sink: str) -> list[Effect]:
         """The sink is owed what the spool still holds of this log; nothing is sent before a notice says from where."""
-        cursor = log.cursors.get(sink) or Cursor(sink)
+        cursor = log.cursors.get(sink) or self._cursor_of(log, sink, None)
         log.cursors[sink] = cursor
         start = cursor.joining = log.dropped_to
 
@@ -122,6 +126,11 @@ class Upkeep(ABC):
         effects = self._seal((notices.SinkJoined(log=log.origin, sink=sink, size=start),), done)
         cursor.awaiting_notice = self._tag
         return effects
+
+    def _cursor_of(self, log: Log, sink: str, row: CursorRow | None) -> Cursor:
+        """A cursor that begins, or goes on from what the spool kept."""
+        secret = blake2b(f"{log.origin} {sink}".encode(), digest_size=32, key=self.settings.secret).digest()
+        return Cursor(sink, secret=secret) if row is None else Cursor.restore(sink, row, secret)
 
     def _joins(self, now: float) -> list[Effect]:
         """Say again what the spool could not keep."""

@@ -1,0 +1,387 @@
+"""Deliberate bugs, planted one at a time: what a careless change could make of the system.
+
+Each is a patch of one method, and names the faults without which it can't show. `test_mutants` holds that the checker
+finds every one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from unittest.mock import patch
+
+from msgspec import structs
+
+from meterfabric_protocol import checkpoint as checkpoints
+from meterfabric_protocol.cosignature import cosign
+from meterfabric_protocol.delivery import answer as answers
+from meterfabric_protocol.delivery import effects as fx
+from meterfabric_protocol.delivery.credit import Pool
+from meterfabric_protocol.delivery.cursor import Cursor
+from meterfabric_protocol.delivery.log import Log
+from meterfabric_protocol.delivery.producer import ProducerCore
+from meterfabric_protocol.delivery.relay import RelayCore
+from meterfabric_protocol.delivery.sink import SinkCore
+from meterfabric_protocol.delivery.stored import LogUpdate, StoredBatch
+from meterfabric_protocol.delivery.upkeep import Upkeep
+from meterfabric_protocol.merkle import CompactRange
+
+from .destination import Destination
+from .sidecar import Sidecar
+from .worker import Worker
+
+Plant = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug, and the faults that bring it to light."""
+
+    name: str
+    plant: Plant
+    needs: tuple[str, ...] = ()
+
+
+def _instead(owner: type, name: str, make: Callable[[Any], Any]) -> Plant:
+    """Put what ``make`` makes of a method (or a property's getter) in its place."""
+
+    def plant() -> AbstractContextManager[Any]:
+        old = owner.__dict__[name]
+        new = property(make(old.fget)) if isinstance(old, property) else make(old)
+        return patch.object(owner, name, new)
+
+    return plant
+
+
+def _always(value: Any) -> Callable[[Any], Any]:
+    return lambda _: lambda *arguments, **named: value
+
+
+# The producer
+
+
+def _any_session(old: Any) -> Any:
+    def answered(self: ProducerCore, link: Any, body: bytes, signature: bytes, now: float) -> Any:
+        answer = answers.read(body)
+        cursor = self._cursor(answer.origin, answer.sink)
+        if cursor is None:
+            return []
+        nonce, link.nonce, cursor.epoch = link.nonce, answer.nonce, answer.epoch
+        try:
+            return old(self, link, body, signature, now)
+        finally:
+            link.nonce = nonce
+
+    return answered
+
+
+def _advance_on_position(old: Any) -> Any:
+    def position(self: ProducerCore, log: Log, cursor: Cursor, answer: Any, now: float) -> Any:
+        effects = old(self, log, cursor, answer, now)
+        if cursor.acked < answer.size <= log.size:
+            cursor.acked = cursor.sent = answer.size
+        return effects
+
+    return position
+
+
+def _floor_of_the_first(_: Any) -> Any:
+    def floor(self: Log) -> int:
+        return max((cursor.floor for cursor in self.cursors.values()), default=0)
+
+    return floor
+
+
+def _floor_of_what_is_sent(_: Any) -> Any:
+    def floor(self: Log) -> int:
+        return min((cursor.sent for cursor in self.cursors.values()), default=0)
+
+    return floor
+
+
+def _expire_in_silence(_: Any) -> Any:
+    def expire(self: Upkeep, origin: str, sink: str, size: int, reason: str, now: float) -> list[fx.Effect]:
+        log = self.logs.get(origin)
+        cursor = log.cursors.get(sink) if log else None
+        if log is not None and cursor is not None and size > cursor.floor:
+            cursor.excuse(cursor.floor, size)
+            return self._drops(log, now)
+        return []
+
+    return expire
+
+
+def _lose_in_silence(_: Any) -> Any:
+    def excuse_loss(self: Upkeep, log: Log, cursor: Cursor, parcel: fx.Parcel) -> list[fx.Effect]:
+        cursor.excuse(parcel.first, parcel.size)
+        return []
+
+    return excuse_loss
+
+
+def _damage_in_silence(_: Any) -> Any:
+    def damaged(self: Upkeep, origin: str, first: int, size: int, cause: str, now: float) -> list[fx.Effect]:
+        log = self.logs.get(origin)
+        if log is not None:
+            log.discard(first)
+            for cursor in log.cursors.values():
+                cursor.excuse(first, size)
+        return self._seal((), list)
+
+    return damaged
+
+
+def _join_at_the_end(_: Any) -> Any:
+    def join(self: Upkeep, log: Log, sink: str) -> list[fx.Effect]:
+        log.cursors[sink] = Cursor(sink)
+        log.cursors[sink].excuse(0, log.size)
+        return []
+
+    return join
+
+
+def _no_rewind(_: Any) -> Any:
+    def fail(self: ProducerCore, cursor: Cursor, now: float) -> None:
+        cursor.deadline = None
+
+    return fail
+
+
+def _move_for_ever(old: Any) -> Any:
+    def aim(self: ProducerCore, log: Log, cursor: Cursor, now: float) -> Any:
+        via, moving = cursor.via, cursor.moving
+        effects = old(self, log, cursor, now)
+        cursor.moving = cursor.moving or (moving and cursor.via == via and via is not None)
+        return effects
+
+    return aim
+
+
+def _ignore_conflicts(_: Any) -> Any:
+    def conflict(self: ProducerCore, log: Log, cursor: Cursor, answer: Any, now: float) -> list[fx.Effect]:
+        cursor.rewind()
+        self._back_off(cursor, now)
+        return []
+
+    return conflict
+
+
+def _fork_at_the_sink(old: Any) -> Any:
+    def end(self: ProducerCore, log: Log, cursor: Cursor, common: int, answer: Any) -> Any:
+        log.superseded_at = log.size
+        return [fx.Fork(log.origin, log.size, cursor.sink)]
+
+    return end
+
+
+# The shell's part of the rules
+
+
+def _repeat_nothing(old: Any) -> Any:
+    def repeat(self: Sidecar, batch: Any, kind: str) -> None:
+        return None
+
+    return repeat
+
+
+def _answer_at_once(old: Any) -> Any:
+    def submit(self: Sidecar, records: list[bytes]) -> None:
+        old(self, records)
+        self.world.ledger.answered(self.name, [r for r in records if r in self.world.ledger.records])
+
+    return submit
+
+
+def _unseen_rot(old: Any) -> Any:
+    def rot(self: Sidecar, origin: str, batch: Any) -> None:
+        old(self, origin, batch)
+        changed = next(each for each in self.disk.logs[origin].batches if each.first == batch.first)
+        self.disk.change(origin, batch.first, replace(changed, rotten=False))
+
+    return rot
+
+
+def _forget_unfinished(old: Any) -> Any:
+    def upkeep(self: Upkeep, now: float) -> list[fx.Effect]:
+        effects: list[fx.Effect] = old(self, now)
+        for log in [log for log in self.logs.values() if not log.active]:
+            del self.logs[log.origin]
+            effects.append(fx.Forget(log.origin))
+        return effects
+
+    return upkeep
+
+
+# The relay
+
+
+def _grant_twice(old: Any) -> Any:
+    def grants(self: Pool) -> list[tuple[str, int]]:
+        before = self.reserved
+        found: list[tuple[str, int]] = old(self)
+        self.reserved = before
+        return found
+
+    return grants
+
+
+def _free_what_is_in_flight(_: Any) -> Any:
+    def close(self: Pool, session: str) -> None:
+        account = self.accounts.pop(session, None)
+        self._waiting.pop(session, None)
+        if account is not None:
+            self.reserved -= account.reserved
+
+    return close
+
+
+def _take_without_credit(_: Any) -> Any:
+    def use(self: Pool, session: str, cost: int) -> bool:
+        return True
+
+    return use
+
+
+def _keep_what_is_lost(_: Any) -> Any:
+    def lose(self: RelayCore, item: Any) -> list[Any]:
+        return []
+
+    return lose
+
+
+# The sink
+
+
+def _receipt_for_a_stub(old: Any) -> Any:
+    def append(self: SinkCore, item: Any, held: Any, header: Any, point: Any, *rest: Any, **named: Any) -> Any:
+        update, kind = old(self, item, held, header, point, *rest, **named)
+        if kind != "passed":
+            return update, kind
+        line = cosign(point.text(), self._name, self._key, 1).decode()
+        batch: StoredBatch = structs.replace(update.batches[-1], cosignature=line)
+        return structs.replace(update, batches=(batch,)), "receipt"
+
+    return append
+
+
+def _believe_the_root(old: Any) -> Any:
+    def append(self: SinkCore, item: Any, held: Any, header: Any, point: Any, *rest: Any, **named: Any) -> Any:
+        with patch.object(CompactRange, "root", lambda _: point.root):
+            return old(self, item, held, header, point, *rest, **named)
+
+    return append
+
+
+def _believe_the_checkpoint(_: Any) -> Any:
+    def checkpoint(self: SinkCore, note: bytes, origin: str, credential: Any) -> Any:
+        return checkpoints.parse(note).checkpoint
+
+    return checkpoint
+
+
+def _never_again(old: Any) -> Any:
+    def change(self: SinkCore, item: Any, held: Any, *rest: Any, **named: Any) -> Any:
+        return old(self, item, structs.replace(held, again_to=0), *rest, **named)
+
+    return change
+
+
+def _always_again(old: Any) -> Any:
+    def repeat(self: SinkCore, question: Any, forked: Any, stored: Any, *rest: Any) -> Any:
+        with patch.object(SinkCore, "_append", _as_stub(SinkCore._append)):
+            return old(self, question, forked, stored, *rest)
+
+    return repeat
+
+
+def _as_stub(old: Any) -> Any:
+    def append(self: SinkCore, *arguments: Any, as_stub: bool = False) -> Any:
+        return old(self, *arguments, as_stub=True)
+
+    return append
+
+
+def _heads_fall(old: Any) -> Any:
+    def append(self: SinkCore, *arguments: Any, **named: Any) -> Any:
+        update, kind = old(self, *arguments, **named)
+        return structs.replace(update, held=structs.replace(update.held, head_size=0, head_note=b"")), kind
+
+    return append
+
+
+# The destination and its worker
+
+
+def _write_without_comparing(_: Any) -> Any:
+    def check(self: Destination, update: LogUpdate) -> None:
+        return None
+
+    return check
+
+
+def _commit_half(old: Any) -> Any:
+    def write(self: Destination, update: LogUpdate) -> None:
+        if self._random.random() > 0.05:
+            old(self, update)
+
+    return write
+
+
+def _answer_before_the_commit(old: Any) -> Any:
+    def commit(self: Worker, updates: Any) -> None:
+        if updates and self.random.random() < 0.05:
+            return
+        old(self, updates)
+
+    return commit
+
+
+MUTANTS: Final = (
+    Mutant(
+        "answers to any session and epoch are believed",
+        _instead(ProducerCore, "_answered", _any_session),
+        ("lie", "sink-restored"),
+    ),
+    Mutant("answers are believed unsigned", _instead(ProducerCore, "_prove", _always(None)), ("lie",)),
+    Mutant(
+        "a cursor advances on a position",
+        _instead(ProducerCore, "_position", _advance_on_position),
+        ("roll-back", "lie"),
+    ),
+    Mutant("a payload is dropped once the first sink has it", _instead(Log, "floor", _floor_of_the_first), ("crash",)),
+    Mutant("a payload is dropped before its receipt", _instead(Log, "floor", _floor_of_what_is_sent), ("sink-away",)),
+    Mutant("records expire without a notice", _instead(Upkeep, "expire", _expire_in_silence), ("sink-away",)),
+    Mutant(
+        "what a sink lost is passed over without a notice",
+        _instead(Upkeep, "excuse_loss", _lose_in_silence),
+        ("sink-restored",),
+    ),
+    Mutant("damage is passed over without a notice", _instead(Upkeep, "damaged", _damage_in_silence), ("rot",)),
+    Mutant("a sink that joins is owed nothing", _instead(Upkeep, "_join", _join_at_the_end), ("sinks-change",)),
+    Mutant("every batch may be passed over", _instead(Cursor, "excuses", _always(True)), ("sink-restored",)),
+    Mutant("without an answer nothing is sent again", _instead(ProducerCore, "_fail", _no_rewind), ("storm",)),
+    Mutant("a cursor that moves never arrives", _instead(ProducerCore, "_aim", _move_for_ever), ("relay-crash",)),
+    Mutant("conflicts are waited out", _instead(ProducerCore, "_conflict", _ignore_conflicts), ("roll-back",)),
+    Mutant("a fork ends where our log does", _instead(ProducerCore, "_end", _fork_at_the_sink), ("roll-back",)),
+    Mutant("the window is not kept", _instead(ProducerCore, "_ready", _always(True)), ("sink-away",)),
+    Mutant("a fork repeats nothing", _instead(Sidecar, "_repeat", _repeat_nothing), ("roll-back",)),
+    Mutant("records are answered before they are durable", _instead(Sidecar, "submit", _answer_at_once), ("crash",)),
+    Mutant("damage on the disk is not seen", _instead(Sidecar, "rot", _unseen_rot), ("rot",)),
+    Mutant("an old log is forgotten unfinished", _instead(Upkeep, "upkeep", _forget_unfinished), ("lose-key",)),
+    Mutant("a relay grants the same memory twice", _instead(Pool, "grants", _grant_twice)),
+    Mutant("a session's end frees what is in flight", _instead(Pool, "close", _free_what_is_in_flight), ("crash",)),
+    Mutant("a relay takes what it never granted", _instead(Pool, "use", _take_without_credit)),
+    Mutant("a relay keeps what no worker answers", _instead(RelayCore, "_lose", _keep_what_is_lost), ("worker-crash",)),
+    Mutant("a receipt is given for a stub", _instead(SinkCore, "_append", _receipt_for_a_stub), ("rot",)),
+    Mutant("a stub needs no permit", _instead(SinkCore, "_permitted", _always(None)), ("lie",)),
+    Mutant("a checkpoint's root is believed", _instead(SinkCore, "_append", _believe_the_root), ("lie",)),
+    Mutant("a checkpoint is believed unsigned", _instead(SinkCore, "_checkpoint", _believe_the_checkpoint), ("lie",)),
+    Mutant("a repeated batch is taken twice", _instead(SinkCore, "_change", _never_again), ("roll-back",)),
+    Mutant("a repeated batch is always passed over", _instead(SinkCore, "repeat", _always_again), ("roll-back",)),
+    Mutant("the highest head is not kept", _instead(SinkCore, "_append", _heads_fall)),
+    Mutant("a commit compares nothing", _instead(Destination, "check", _write_without_comparing), ("worker-crash",)),
+    Mutant("a commit is sometimes half done", _instead(Destination, "_write", _commit_half)),
+    Mutant("receipts leave though the commit failed", _instead(Worker, "_commit", _answer_before_the_commit)),
+)
