@@ -190,6 +190,19 @@ def _sink_restored(random: Random, config: Config, left: float) -> tuple[tuple[o
     return (sink, back, delay), happen
 
 
+def _restored_and_replayed(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
+    """A sink goes back in time, and the relays play what it said before."""
+    (sink, back, delay), restore = _sink_restored(random, config, left / 2)
+    often = random.choice((0.3, 1.0))
+
+    def happen(world: World) -> None:
+        restore(world)
+        for relay in world.relays.values():
+            relay.lies, relay.often = frozenset({"replay-answers"}), often
+
+    return (sink, back, delay, often), happen
+
+
 def _sinks_change(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
     every = [*config.sinks, *config.joiners]
     chosen = random.sample(every, random.randint(1, len(every)))
@@ -265,6 +278,7 @@ FAULTS: Final[dict[str, Draw]] = {
     "worker-crash": _worker_crash,
     "sink-away": _sink_away,
     "sink-restored": _sink_restored,
+    "restored-and-replayed": _restored_and_replayed,
     "sinks-change": _sinks_change,
     "store-down": _store_down,
     "clock-jump": _clock_jump,

@@ -30,7 +30,7 @@ class Process(Protocol):
 class Kernel:
     """Time, the heap, the streams of randomness and the trace."""
 
-    def __init__(self, seed: str, tell: Callable[[str], None] | None = None, most: int = 60_000) -> None:
+    def __init__(self, seed: str, tell: Callable[[str], None] | None = None, most: int = 25_000) -> None:
         """``tell`` gets each line of the trace; ``most`` entries may be run, so that a livelock is a failure."""
         self.seed = seed
         self.now = 0.0

@@ -99,7 +99,8 @@ class Liar(Relay):
             answer = answers.read(bytes(frames[0]))
             return [(m.Unroutable(answer.origin, answer.sink, answer.epoch), ())]
         if self._does("replay-answers"):
-            return [random.choice(self._answers), (message, frames), random.choice(self._answers)]
+            alike = [old for old in self._answers if (old[0].sink, old[0].origin) == (message.sink, message.origin)]
+            return [*alike[-8:], (message, frames), random.choice(self._answers)]
         if self._does("swap-answers"):
             return [(message, random.choice(self._answers)[1])]
         if self._does("forge-answers"):

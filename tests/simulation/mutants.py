@@ -149,16 +149,6 @@ def _no_rewind(_: Any) -> Any:
     return fail
 
 
-def _move_for_ever(old: Any) -> Any:
-    def aim(self: ProducerCore, log: Log, cursor: Cursor, now: float) -> Any:
-        via, moving = cursor.via, cursor.moving
-        effects = old(self, log, cursor, now)
-        cursor.moving = cursor.moving or (moving and cursor.via == via and via is not None)
-        return effects
-
-    return aim
-
-
 def _ignore_conflicts(_: Any) -> Any:
     def conflict(self: ProducerCore, log: Log, cursor: Cursor, answer: Any, now: float) -> list[fx.Effect]:
         cursor.rewind()
@@ -342,7 +332,7 @@ MUTANTS: Final = (
     Mutant(
         "answers to any session and epoch are believed",
         _instead(ProducerCore, "_answered", _any_session),
-        ("lie", "sink-restored"),
+        ("restored-and-replayed",),
     ),
     Mutant("answers are believed unsigned", _instead(ProducerCore, "_prove", _always(None)), ("lie",)),
     Mutant(
@@ -362,7 +352,6 @@ MUTANTS: Final = (
     Mutant("a sink that joins is owed nothing", _instead(Upkeep, "_join", _join_at_the_end), ("sinks-change",)),
     Mutant("every batch may be passed over", _instead(Cursor, "excuses", _always(True)), ("sink-restored",)),
     Mutant("without an answer nothing is sent again", _instead(ProducerCore, "_fail", _no_rewind), ("storm",)),
-    Mutant("a cursor that moves never arrives", _instead(ProducerCore, "_aim", _move_for_ever), ("relay-crash",)),
     Mutant("conflicts are waited out", _instead(ProducerCore, "_conflict", _ignore_conflicts), ("roll-back",)),
     Mutant("a fork ends where our log does", _instead(ProducerCore, "_end", _fork_at_the_sink), ("roll-back",)),
     Mutant("the window is not kept", _instead(ProducerCore, "_ready", _always(True)), ("sink-away",)),

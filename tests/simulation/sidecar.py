@@ -354,9 +354,12 @@ class Sidecar:
                     self.world.ledger.forgotten.add(origin)
                 case fx.Fork() if not self.stopping:
                     self._fork(effect)
-                case fx.Progress(origin, sink, _, size, True, _, _):
-                    if not self.world.holds(sink, origin, size):
-                        raise Violation("believed-a-lie", f"{self.name}: {sink} does not hold {origin} at {size}")
+                case fx.Progress() if effect.received:
+                    # Receipts for a batch tell of a time after it was sent.
+                    since = self.kernel.now - effect.seconds
+                    if not self.world.held_since(effect.sink, effect.origin, effect.size, since):
+                        where = f"{effect.origin} at {effect.size}"
+                        raise Violation("believed-a-lie", f"{self.name}: {effect.sink} does not hold {where}")
                 case fx.Alarm(word, origin, sink, detail):
                     self.kernel.trace(self.name, f"ALARM {word} {origin[-6:]} {sink}: {detail}")
                     self.world.alarms[word] = self.world.alarms.get(word, 0) + 1

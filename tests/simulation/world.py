@@ -89,10 +89,10 @@ class World:
         """The same, aware."""
         return datetime.fromtimestamp(self.wall(name), UTC)
 
-    def holds(self, sink: str, origin: str, size: int) -> bool:
-        """Whether a sink has the batch that ends there, or had it until just now."""
+    def held_since(self, sink: str, origin: str, size: int, since: float) -> bool:
+        """Whether a sink has the batch that ends there, or may have had it at some time since then."""
         held = any(batch.size == size for batch in self.destinations[sink].rows.batches.get(origin, ()))
-        return held or self.kernel.now - self.ledger.restored.get(sink, -1e9) < 5.0
+        return held or self.ledger.restored.get(sink, -1e9) >= since
 
     # What is done to them
 

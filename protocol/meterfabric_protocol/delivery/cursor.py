@@ -31,10 +31,10 @@ class Cursor:
     """One sink's place in one log.
 
     `acked` ≤ `sent`; between them the batches in `flights`, in order. `epoch` is another one after every rewind, and
-    answers to an earlier one count for nothing. `known`: the sink told its position since this session of work began; `told` is what it
-    said last. `walking`: the sink holds another log under this origin, and its answers to one batch after another from
-    leaf 0 on will tell where they part. `joining`: no notice says yet from which leaf on the sink is owed. `via` is the
-    relay in use.
+    answers to an earlier one count for nothing. `known`: the sink told its position since this session of work began;
+    `told` is what it said last. `walking`: the sink holds another log under this origin, and its answers to one batch
+    after another from leaf 0 on will tell where they part. `joining`: no notice says yet from which leaf on the sink is
+    owed. `via` is the relay in use.
     """
 
     sink: str

@@ -9,18 +9,48 @@ from meterfabric_protocol.message import Wish
 
 @dataclass
 class Credit:
-    """Bytes since HELLO, cumulative: granted by the relay, used by us, wished for last."""
+    """Bytes since HELLO, cumulative: granted by the relay, used by us, wished for last.
+
+    `waiting_at`: when a wish was made while none was open. `returned_at`: credit was given back then and the relay hasn't confirmed it. A grant that comes before its word on
+    that was made before it knew, and is void.
+    """
 
     granted: int = 0
     used: int = 0
     wish: Wish = field(default_factory=lambda: Wish(0, 0))
     wished_at: float = 0.0
     used_at: float = 0.0
+    waiting_at: float = 0.0
+    returned_at: float | None = None
 
     @property
     def left(self) -> int:
         """Bytes that may be sent now."""
         return self.granted - self.used
+
+    def ask(self, wish: Wish, now: float) -> None:
+        """A wish goes to the relay."""
+        if self.wish.total <= self.granted:
+            self.waiting_at = now
+        self.wish, self.wished_at = wish, now
+
+    def lies_idle(self, now: float, idle: float) -> bool:
+        """Whether credit was neither used for `idle` seconds though there is some, nor came though it was asked for."""
+        open_or_left = self.left > 0 or self.wish.total > self.granted
+        return open_or_left and now - max(self.used_at, self.waiting_at) >= idle
+
+    def give_back(self, now: float) -> Wish:
+        """Use no more of what was granted until more is asked for; the wish that tells the relay."""
+        self.granted, self.used_at, self.returned_at = self.used, now, now
+        self.wish = Wish(0, self.used)
+        return self.wish
+
+    def grant(self, total: int, now: float, patience: float) -> None:
+        """The relay grants `total`. Its word on what was given back may be lost, so it counts for `patience` seconds."""
+        if self.returned_at is not None and total > self.used and now - self.returned_at < patience:
+            return
+        self.returned_at = None
+        self.granted = max(self.granted, total)
 
 
 @dataclass

@@ -146,8 +146,7 @@ class ProducerCore(Upkeep):
         elif isinstance(message, m.Sinks):
             return self._sinks(link, message, now)
         elif isinstance(message, m.Grant):
-            credit = link.for_sink(message.sink)
-            credit.granted = max(credit.granted, message.total)
+            link.for_sink(message.sink).grant(message.total, now, self.settings.receipt_timeout)
         elif isinstance(message, m.Answered):
             return self._answered(link, bytes(frames[0]), bytes(frames[1]), now)
         elif isinstance(message, m.Unroutable):
@@ -514,7 +513,7 @@ class ProducerCore(Upkeep):
             wish = m.Wish(max(costs), credit.used + max(sum(costs), ready))
             late = now - credit.wished_at >= self.settings.receipt_timeout
             if wish.total > credit.granted and (late or wish != credit.wish):
-                credit.wish, credit.wished_at = wish, now
+                credit.ask(wish, now)
                 by_relay.setdefault(relay, {})[sink] = wish
         return [Send(relay, m.Want(wishes)) for relay, wishes in by_relay.items()]
 
@@ -536,10 +535,8 @@ class ProducerCore(Upkeep):
         for link in self.links.values():
             wishes: dict[str, m.Wish] = {}
             for sink, credit in link.credit.items():
-                spare = credit.left > 0 or credit.wish.total > credit.granted
-                if spare and now - credit.used_at >= self.settings.idle:
-                    credit.granted, credit.used_at = credit.used, now
-                    credit.wish = wishes[sink] = m.Wish(0, credit.used)
+                if credit.lies_idle(now, self.settings.idle):
+                    wishes[sink] = credit.give_back(now)
             if wishes and link.up:
                 effects.append(Send(link.relay, m.Want(wishes)))
         return effects
