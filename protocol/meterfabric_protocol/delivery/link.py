@@ -11,8 +11,8 @@ from meterfabric_protocol.message import Wish
 class Credit:
     """Bytes since HELLO, cumulative: granted by the relay, used by us, wished for last.
 
-    `waiting_at`: when a wish was made while none was open. `returned_at`: credit was given back then and the relay hasn't confirmed it. A grant that comes before its word on
-    that was made before it knew, and is void.
+    `waiting_at`: when a wish was made while none was open. `returned_at`: credit was given back then and the relay
+    hasn't confirmed it: a grant that comes before its word on that was made before it knew, and is void.
     """
 
     granted: int = 0
@@ -46,7 +46,7 @@ class Credit:
         return self.wish
 
     def grant(self, total: int, now: float, patience: float) -> None:
-        """The relay grants `total`. Its word on what was given back may be lost, so it counts for `patience` seconds."""
+        """The relay grants `total`. Its word on what was given back may be lost: it is waited for `patience` seconds."""
         if self.returned_at is not None and total > self.used and now - self.returned_at < patience:
             return
         self.returned_at = None
