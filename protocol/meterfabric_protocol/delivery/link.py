@@ -46,7 +46,7 @@ class Credit:
         return self.wish
 
     def grant(self, total: int, now: float, patience: float) -> None:
-        """The relay grants `total`. Its word on what was given back may be lost: it is waited for `patience` seconds."""
+        """The relay grants `total`. Its word on what came back may be lost: it is waited for `patience` seconds."""
         if self.returned_at is not None and total > self.used and now - self.returned_at < patience:
             return
         self.returned_at = None
