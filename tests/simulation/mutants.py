@@ -367,7 +367,11 @@ MUTANTS: Final = (
     Mutant("a stub needs no permit", _instead(SinkCore, "_permitted", _always(None)), ("lie",)),
     Mutant("a checkpoint's root is believed", _instead(SinkCore, "_append", _believe_the_root), ("lie",)),
     Mutant("a checkpoint is believed unsigned", _instead(SinkCore, "_checkpoint", _believe_the_checkpoint), ("lie",)),
-    Mutant("a repeated batch is taken twice", _instead(SinkCore, "_change", _never_again), ("roll-back",)),
+    Mutant(
+        "a repeated batch is taken twice",
+        _instead(SinkCore, "_change", _never_again),
+        ("roll-back", "sink-away"),
+    ),
     Mutant("a repeated batch is always passed over", _instead(SinkCore, "repeat", _always_again), ("roll-back",)),
     Mutant("the highest head is not kept", _instead(SinkCore, "_append", _heads_fall)),
     Mutant("a commit compares nothing", _instead(Destination, "check", _write_without_comparing), ("worker-crash",)),
