@@ -510,7 +510,9 @@ class ProducerCore(Upkeep):
         for (relay, sink), costs in blocked.items():
             credit = self.links[relay].for_sink(sink)
             ready = sum(self._ahead(log, sink, relay) for log in self.logs.values())
-            wish = m.Wish(max(costs), credit.used + max(sum(costs), ready))
+            # A wish never shrinks, or the relay would take back what its grant, under way already, lets us use.
+            total = max(credit.wish.total, credit.used + max(sum(costs), ready))
+            wish = m.Wish(max(costs), total)
             late = now - credit.wished_at >= self.settings.receipt_timeout
             if wish.total > credit.granted and (late or wish != credit.wish):
                 credit.ask(wish, now)
