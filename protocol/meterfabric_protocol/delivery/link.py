@@ -41,7 +41,10 @@ class Credit:
 
     def give_back(self, now: float) -> Wish:
         """Use no more of what was granted until more is asked for; the wish that tells the relay."""
-        self.granted, self.used_at, self.returned_at = self.used, now, now
+        if self.left > 0:
+            # Only then can a grant cross it that must not be used.
+            self.returned_at = now
+        self.granted, self.used_at = self.used, now
         self.wish = Wish(0, self.used)
         return self.wish
 
