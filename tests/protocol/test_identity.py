@@ -207,11 +207,13 @@ def test_a_chain_with_any_byte_changed_proves_nothing_else(data: st.DataObject) 
     position = data.draw(st.integers(0, len(der) - 1))
     der[position] ^= data.draw(st.integers(1, 255))
     chain = b"-----BEGIN CERTIFICATE-----\n" + encodebytes(der) + b"-----END CERTIFICATE-----\n"
+    outcome: object
     try:
-        # What the signature doesn't cover, such as the unused bits of its own bit string, may read the same.
-        assert verify_chain(chain, BUNDLE, NOW) == verify_chain(ROOT.chain(KEY), BUNDLE, NOW)
+        outcome = verify_chain(chain, BUNDLE, NOW)
     except CertificateError as error:
-        assert error.reason in {"malformed", "unknown-authority"}
+        outcome = error.reason
+    # What the signature doesn't cover, such as the count of unused bits of its own bit string, may read the same.
+    assert outcome in ("malformed", "unknown-authority", verify_chain(ROOT.chain(KEY), BUNDLE, NOW))
 
 
 @pytest.mark.parametrize(
