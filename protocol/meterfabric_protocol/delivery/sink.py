@@ -58,10 +58,19 @@ class _Wait(Exception):
 
 
 class _Refusal(Exception):
-    def __init__(self, kind: Kind, reason: str = "", detail: str = "") -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        reason: str = "",
+        detail: str = "",
+        about: int = 0,
+        evidence: Equivocation | None = None,
+    ) -> None:
         self.kind: Kind = kind
         self.reason = reason
         self.detail = detail[:1000]
+        self.about = about
+        self.evidence = evidence
 
 
 def same_pod(one: str, other: str) -> bool:
@@ -107,7 +116,7 @@ class SinkCore:
                 if item.origin not in fresh or item.origin in verdict.updates:
                     verdict.reread.append(item)
                 elif not item.head or item.probe:
-                    verdict.answers.append((item, self._refuse(item, position, refusal)))
+                    self._say_no(item, position, refusal, verdict)
                 continue
             if change is None:
                 continue
@@ -176,7 +185,7 @@ class SinkCore:
                 item, position, header, question.checkpoint, credential, dict(held), verdict, wall, as_stub=have
             )
         except _Refusal as refusal:
-            verdict.answers.append((item, self._refuse(item, position, refusal)))
+            self._say_no(item, position, refusal, verdict)
             return verdict
         verdict.updates[item.origin] = update
         batch = update.batches[-1]
@@ -243,6 +252,7 @@ class SinkCore:
         """The batch goes on from the position: check its leaves against its checkpoint and take it."""
         frontier = CompactRange.decode(0, held.size, held.frontier)
         leaves: list[bytes] = []
+        hashes: list[bytes] = []
         payload = b""
         try:
             if header.kind == "stub":
@@ -251,13 +261,15 @@ class SinkCore:
             else:
                 payload = self._payload(item, header)
                 leaves = split(payload, header, self.settings.limits)
-                batch = CompactRange.empty(header.first).append(leaf_hashes(leaves))
+                hashes = leaf_hashes(leaves)
+                batch = CompactRange.empty(header.first).append(hashes)
         except Malformed as error:
             raise _Refusal("refused", "malformed", str(error)) from error
         whole = frontier.extend(batch)
         if whole.root() != point.root:
             # Altered on the way, or the log forked before this batch: the position shows the producer which.
             raise _Refusal("position", "root", f"the leaves do not lead from {held.size} to the checkpoint's root")
+        self._hold_against_head(held, frontier, hashes, header, point, wall)
         if held.final_size == header.size and held.final_root != point.root:
             raise _Refusal("refused", "superseded", "a later log names another root as the end of this one")
         stub = as_stub or header.kind == "stub"
@@ -294,6 +306,31 @@ class SinkCore:
         certificate = credential.certificate if item.chain != held.chain else None
         update = LogUpdate(item.origin, held.size, after, (stored,), bodies, certificate)
         return update, "passed" if stub else "receipt"
+
+    def _hold_against_head(
+        self,
+        held: Held,
+        frontier: CompactRange,
+        hashes: Sequence[bytes],
+        header: BatchHeader,
+        point: Checkpoint,
+        wall: int,
+    ) -> None:
+        """The batch comes to the highest head heard, or past it: that head must have told of this very log."""
+        if not held.size < held.head_size <= header.size or (header.kind == "stub" and held.head_size < header.size):
+            return
+        root = point.root
+        if held.head_size < header.size:
+            upto = CompactRange.empty(header.first).append(hashes[: held.head_size - header.first])
+            root = frontier.extend(upto).root()
+        if root != checkpoints.parse(held.head_note).checkpoint.root:
+            raise _Refusal(
+                "conflict",
+                "equivocation",
+                f"a head heard before has another root at {held.head_size}",
+                header.size,
+                Equivocation(held.head_size, held.head_note, header.note, wall),
+            )
 
     def _heed(
         self,
@@ -418,6 +455,11 @@ class SinkCore:
         return Answer(
             self.settings.name, item.origin, item.nonce, item.epoch, kind, about, held.size, held.root, cosignature
         )
+
+    def _say_no(self, item: Incoming, held: Held, refusal: _Refusal, verdict: Verdict) -> None:
+        if refusal.evidence is not None:
+            verdict.updates[item.origin] = LogUpdate(item.origin, held.size, held, equivocation=refusal.evidence)
+        verdict.answers.append((item, self._refuse(item, held, refusal, refusal.about)))
 
     def _refuse(self, item: Incoming, held: Held, refusal: _Refusal, about: int = 0) -> Answer:
         return Answer(

@@ -91,7 +91,7 @@ class Rig:
         """The relay welcomes us, has workers of these sinks and grants this much for each."""
         self.core.hello_sent(relay, NONCE)
         self.say(m.Welcome(relay, 1_000_000), relay=relay)
-        chains = dict.fromkeys(sinks or ("billing",), (b"chain",))
+        chains: dict[str, tuple[bytes, ...]] = dict.fromkeys(sinks or ("billing",), (b"chain",))
         told = self.say(m.Sinks(chains), relay=relay)
         for sink in chains if credit else ():
             self.say(m.Grant(sink, credit), relay=relay)

@@ -302,3 +302,26 @@ def test_a_header_of_another_log_is_refused(store: Store, log: Log) -> None:
     other.seal(b'{"id":"1"}')
     (answer,) = store.take(log.batch(0, header=encode_header(other.headers[0]), payload=other.payloads[0]))
     assert (answer.kind, answer.reason) == ("refused", "malformed")
+
+
+@pytest.mark.parametrize("later", [0, 1, 2])
+def test_a_batch_that_belies_a_head_heard_before_is_a_conflict(store: Store, log: Log, later: int) -> None:
+    store.take(log.batch(0))
+    log.seal(b'{"id":"1"}', b'{"id":"2"}')
+    store.take(log.head())
+    fork = Log()
+    fork.key, fork.origin, fork.chain = log.key, log.origin, log.chain
+    fork.seal(notice.encode(notice.Opened(log=log.origin)))
+    (answer,) = store.take(fork.seal(*(b'{"id":"other %d"}' % number for number in range(2 + later))))
+    assert (answer.kind, answer.about, answer.size) == ("conflict", 3 + later, 1)
+
+
+def test_a_head_that_a_batch_passes_is_no_conflict_where_both_are_of_one_log(store: Store, log: Log) -> None:
+    store.take(log.batch(0))
+    log.seal(b'{"id":"1"}', b'{"id":"2"}')
+    store.take(log.head())
+    whole = Log()
+    whole.key, whole.origin, whole.chain = log.key, log.origin, log.chain
+    whole.seal(notice.encode(notice.Opened(log=log.origin)))
+    (answer,) = store.take(whole.seal(b'{"id":"1"}', b'{"id":"2"}', b'{"id":"3"}'))
+    assert (answer.kind, answer.size) == ("receipt", 4)
