@@ -36,6 +36,10 @@ class Process:
     def __init__(self, folder: Path, name: str, module: str, settings: dict[str, Any]) -> None:
         self.name = name
         self.settings = settings
+        self.environment: dict[str, str] = {}
+        """Set beside what this process has itself."""
+        self.launcher = ["-m"]
+        """What stands before the module on Python's command line."""
         self.kills = 0
         self._module = module
         self._config = folder / f"{name}.json"
@@ -66,10 +70,11 @@ class Process:
         self._config.write_text(json.dumps({**self.settings, "ready_file": str(self._ready)}))
         with self._log.open("ab") as log:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", self._module, "--config", str(self._config)],
+                [sys.executable, *self.launcher, self._module, "--config", str(self._config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.environment},
             )
 
     def ready(self) -> Ready:
