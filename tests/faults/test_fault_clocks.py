@@ -81,6 +81,7 @@ def test_a_sinks_clock_that_jumps_delays_and_costs_nothing(fabric: Fabric) -> No
     fabric.start()
     with fabric.load("pod") as load:
         more(load, 100)
+        wait_until(lambda: fabric.status("pod")["sinks"]["wrong"]["delivered"] > 0, "its session stands")
         clock.set(_MONTH)
         # Certificates are judged by the time that the receipt would carry: a month on, they have lapsed.
         answers = "meterfabric_sink_answers_total"
