@@ -111,6 +111,27 @@ def _roll_back(random: Random, config: Config, left: float) -> tuple[tuple[objec
     return (pod, back, delay, with_key, records is not None), happen
 
 
+def _forked_for_one(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
+    """A spool goes back in time with its key; one sink knows what it held, another what it says next."""
+    pod, back = _pod(random, config), random.uniform(0.1, max(0.2, left - 3.0))
+    one, other = random.choice(config.sinks).name, random.choice(config.sinks).name
+    records = [_submit(pod, random.randint(1_000, 1_000_000), random.randint(1, 3)) for _ in range(3)]
+
+    def return_to_it(world: World) -> None:
+        world.roll_back(pod, 0.5, with_key=True)
+        world.sink_away(one, 2.5)
+        world.kernel.at(0.501, lambda: records[1](world))
+        world.kernel.at(0.9, lambda: records[2](world))
+
+    def happen(world: World) -> None:
+        world.back_up_spool(pod)
+        world.sink_away(other, back + 0.3)
+        records[0](world)
+        world.kernel.at(back, lambda: return_to_it(world))
+
+    return (pod, back, one, other), happen
+
+
 def _rot(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
     pod, pick = _pod(random, config), random.random()
     return (pod, pick), lambda world: world.rot(pod, pick)
@@ -269,6 +290,7 @@ FAULTS: Final[dict[str, Draw]] = {
     "lose-key": _lose_key,
     "back-up-spool": _back_up_spool,
     "roll-back": _roll_back,
+    "forked-for-one": _forked_for_one,
     "rot": _rot,
     "operator-down": _operator_down,
     "relay-crash": _relay_crash,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from meterfabric_protocol import checkpoint, cosignature
@@ -37,8 +38,8 @@ class Ledger:
         """Batches, by origin and first leaf, whose payload was damaged."""
         self.restored: dict[str, float] = {}
         """Sinks that were put back to an earlier state, and when last."""
-        self.set_back: set[str] = set()
-        """Pods whose disk was put back to an earlier state."""
+        self.set_back: Counter[str] = Counter()
+        """How often the disk of each pod was put back to an earlier state."""
         self.joined: set[str] = set()
         """Sinks that joined a running fabric."""
 
@@ -85,7 +86,7 @@ class Ledger:
 
     def rolled_back(self, pod: str, before: Disk, after: Disk) -> None:
         """A pod's disk is put back: note the records that it holds no more."""
-        self.set_back.add(pod)
+        self.set_back[pod] += 1
         kept = {
             (log.origin, index) for log in after.logs.values() for b in log.batches for index in range(b.first, b.size)
         }

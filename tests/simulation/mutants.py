@@ -370,7 +370,7 @@ MUTANTS: Final = (
     Mutant(
         "a repeated batch is taken twice",
         _instead(SinkCore, "_change", _never_again),
-        ("roll-back", "sink-away"),
+        ("forked-for-one",),
     ),
     Mutant("a repeated batch is always passed over", _instead(SinkCore, "repeat", _always_again), ("roll-back",)),
     Mutant("the highest head is not kept", _instead(SinkCore, "_append", _heads_fall)),

@@ -227,8 +227,12 @@ class Sidecar:
         for batch in again:
             if batch.header.of == "notices" and batch.payload is not None:
                 self._repeat(batch, "notices")
+        rotten = [b for b in again if b.rotten and not b.damaged]
         log = self.disk.logs[opened.origin]
         self._do(self.core.add_log(log.facts(self._bare(log), {}), self.now))
+        for batch in rotten:
+            # What can't be repeated is said to be damaged, to those sinks too that would never have asked for it here.
+            self._quarantine(fork.origin, batch)
         self._enrol()
         self.sessions.renew()
 
@@ -376,9 +380,7 @@ class Sidecar:
             if batch.first < first or (parcels and max_bytes <= 0):
                 continue
             if batch.rotten and batch.payload is not None:
-                batch = replace(batch, payload=None, damaged=True)  # noqa: PLW2901 - quarantined
-                self.disk.change(origin, batch.first, batch)
-                self._damaged(origin, batch)
+                batch = self._quarantine(origin, batch)  # noqa: PLW2901
             if batch.damaged and not batch.told:
                 break
             max_bytes -= len(batch.payload or b"")
@@ -386,6 +388,12 @@ class Sidecar:
             if len(parcels) >= 4:
                 break
         self._do(self.core.fetched(origin, first, parcels, self.now))
+
+    def _quarantine(self, origin: str, batch: SpoolBatch) -> SpoolBatch:
+        damaged = replace(batch, payload=None, damaged=True)
+        self.disk.change(origin, batch.first, damaged)
+        self._damaged(origin, damaged)
+        return damaged
 
     def _damaged(self, origin: str, batch: SpoolBatch) -> None:
         self._do(self.core.damaged(origin, batch.first, batch.size, "hash", self.now))

@@ -256,7 +256,8 @@ class ProducerCore(Upkeep):
         if not landed:
             return []
         cursor.failures = 0
-        cursor.walking = cursor.walking and cursor.acked < min(cursor.told, log.end)
+        # Until a batch past the sink's position is taken: it may yet be that one which it knows otherwise.
+        cursor.walking = cursor.walking and cursor.acked <= cursor.told and cursor.acked < log.end
         cursor.deadline = now + self.settings.receipt_timeout if cursor.flights else None
         effects: list[Effect] = [
             Progress(log.origin, cursor.sink, f.first, f.size, f.received, now - f.sent_at, f.records) for f in landed
