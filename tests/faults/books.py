@@ -6,6 +6,9 @@ certificate, and then holds every record that any client was told is accepted ag
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +16,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
+from meterfabric_cli.main import main as meterfabric
 from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol import cosignature, names
 from meterfabric_protocol import notice as notices
@@ -23,8 +27,14 @@ from meterfabric_protocol.notice import Continues, Damaged, Expired, LostBySink,
 from meterfabric_sink.evidence import Evidence, open_evidence
 from tests.faults.fabric import FABRIC, Fabric, Sink
 
-T = TypeVar("T", bound=notices.Notice)
 Reason = Literal["expired", "damaged", "lost", "joined", "repeated"]
+_FATES: dict[Reason, str] = {
+    "expired": "expired",
+    "damaged": "damaged",
+    "lost": "lost",
+    "joined": "unowed",
+}
+T = TypeVar("T", bound=notices.Notice)
 
 
 @dataclass
@@ -172,7 +182,26 @@ def check(fabric: Fabric, *, unknowable: Mapping[str, int] = MappingProxyType({}
             f" and up to {gone} more"
         )
         _in_order(fabric, books)
+        _as_the_auditor_says(fabric, sink, books)
     return found
+
+
+def _as_the_auditor_says(fabric: Fabric, sink: Sink, books: SinkBooks) -> None:
+    """`meterfabric audit` finds the sink whole, and the same counts."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        code = meterfabric(["audit", "--json", "--sink", sink.url, "--trust", str(fabric.trust)])
+    assert code == 0, f"{sink.name}: {shown.getvalue()}"
+    records: Counter[str] = Counter()
+    for producer in json.loads(shown.getvalue())["producers"]:
+        records.update(producer["records"])
+    assert records.pop("delivered", 0) == len(books.records)
+    for reason, fate in _FATES.items():
+        assert records.pop(fate, 0) == books.passed[reason], f"{sink.name}: {fate}"
+    # Of what a sink only heard of, past the end that a later log names, the auditor says where that is too.
+    assert records.pop("repeated", 0) >= books.passed["repeated"]
+    records.pop("missing", None)
+    assert not +records, f"{sink.name}: the auditor finds {+records} besides"
 
 
 def _gone_with_the_disk(books: SinkBooks) -> int:

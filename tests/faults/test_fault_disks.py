@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 
 from meterfabric_protocol.notice import Damaged
 from tests.faults import books
-from tests.faults.fabric import Fabric, Sink
+from tests.faults.fabric import Fabric
 from tests.faults.load import Load
 from tests.faults.process import wait_until
 
@@ -25,16 +24,6 @@ def more(load: Load, records: int) -> None:
     """Wait until so many more records are accepted."""
     goal = load.count + records
     wait_until(lambda: load.count >= goal, f"{records} more records accepted")
-
-
-def ready(sink: Sink) -> bool:
-    """What a worker's /readyz says."""
-    connection = http.client.HTTPConnection("127.0.0.1", sink.worker.ready().http_port, timeout=10)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    finally:
-        connection.close()
 
 
 def test_a_full_disk_under_the_spool_refuses_records_until_there_is_room(
@@ -72,7 +61,9 @@ def test_a_full_disk_under_a_sink_delays_it_and_not_the_other_one(
     fabric.add_sidecar("pod", compression="none")
     fabric.start()
     with fabric.load("pod", per_post=100, pad=2_000) as load:
-        wait_until(lambda: not ready(full), "the worker says that its destination takes nothing")
+        wait_until(
+            lambda: fabric.metric(full.worker, "meterfabric_sink_destination_down_total") > 0, "its disk takes nothing"
+        )
         more(load, 1_000)
     fabric.settle("other")
     assert not fabric.settled("full")

@@ -50,7 +50,7 @@ def place(sink: Sink) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def ready(fabric: Fabric, sink: Sink) -> bool:
+def ready(sink: Sink) -> bool:
     """What a worker's /readyz says."""
     connection = http.client.HTTPConnection("127.0.0.1", sink.worker.ready().http_port, timeout=10)
     try:
@@ -72,15 +72,22 @@ def test_a_database_that_is_stopped_killed_and_started_delays_and_costs_nothing(
 ) -> None:
     billing = fabric.add_sink("billing", url=own_postgres.new_database())
     started(fabric, "file")
+    down = "meterfabric_sink_destination_down_total"
     with fabric.load("pod") as load:
         more(load, 200)
+        wait_until(lambda: ready(billing), "it has a relay")
         for stop in (own_postgres.stop, own_postgres.kill):
+            before = fabric.metric(billing.worker, down)
             stop()
-            wait_until(lambda: not ready(fabric, billing), "the worker says that its destination is away")
+            wait_until(
+                lambda: fabric.metric(billing.worker, down) > before,  # noqa: B023
+                "its database is away",
+            )
+            assert not ready(billing)
             more(load, 200)
             assert not fabric.settled("billing")
             own_postgres.start()
-            wait_until(lambda: ready(fabric, billing), "the worker is back")
+            wait_until(lambda: ready(billing), "the worker is back")
     fabric.settle()
     found = books.check(fabric)
     assert not found["billing"].passed
