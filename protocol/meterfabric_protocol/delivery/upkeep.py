@@ -98,7 +98,7 @@ class Upkeep(ABC):
         """The fabric's sinks changed: those that join get what the spool still holds, those that leave nothing more."""
         wanted = {policy.name: policy for policy in policies}
         effects: list[Effect] = []
-        for sink in self.policies.keys() - wanted.keys():
+        for sink in sorted(self.policies.keys() - wanted.keys()):
             for log in self.logs.values():
                 cursor = log.cursors.pop(sink, None)
                 if cursor is not None:
