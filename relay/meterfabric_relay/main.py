@@ -67,7 +67,8 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
     core = RelayCore(
         RelaySettings(
             settings.name,
-            memory=settings.memory,
+            # A largest message must fit for each sink, or the log that holds one would never go on.
+            memory=max(settings.memory, settings.sinks * settings.max_message),
             sinks=settings.sinks,
             max_message=settings.max_message,
             sessions=settings.connections,

@@ -22,7 +22,8 @@ class Settings:
     http_host: str = "127.0.0.1"
     http_port: int = 0
     memory: int = 24 << 20
-    """Bytes of records held or promised, all sinks together; divided evenly among `sinks`."""
+    """Bytes of records held or promised, all sinks together; divided evenly among `sinks`, and never less than one
+    largest message for each."""
     sinks: int = 2
     max_message: int = 9 << 20
     connections: int = 10_000

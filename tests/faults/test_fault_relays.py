@@ -100,3 +100,15 @@ def test_a_producer_frozen_with_credit_in_hand_does_not_starve_the_others(fabric
     fabric.settle()
     assert relay.peak() <= idle + 18 * MIB + _BESIDE
     books.check(fabric)
+
+
+def test_a_largest_batch_reaches_each_of_many_sinks_through_a_relay_of_little_memory(fabric: Fabric) -> None:
+    fabric.add_relay("relay-0", memory=MIB, sinks=3)
+    for name in ("one", "two", "three"):
+        fabric.add_sink(name)
+    fabric.add_sidecar("pod", compression="none")
+    fabric.start()
+    with fabric.load("pod", per_post=32, pad=258_000) as load:
+        wait_until(lambda: load.count > 0, "a batch of 8 MB is accepted")
+    fabric.settle()
+    books.check(fabric)
