@@ -8,6 +8,7 @@ from typing import Any
 
 from meterfabric_protocol.delivery.effects import SinkPolicy
 
+from .liar import LIES
 from .network import CALM, Weather
 from .world import Config
 
@@ -17,14 +18,18 @@ def config(random: Random) -> Config:
     names = ["billing", "archive", "audit"]
     sinks = tuple(_policy(random, name) for name in names[: random.choice((1, 1, 1, 2, 2, 3))])
     joiners = tuple(_policy(random, name) for name in names[len(sinks) :])
+    relays = tuple(f"relay-{n}" for n in range(random.choice((1, 2, 2, 3))))
+    producer = _producer(random)
+    lies = random.random() < 0.15 and len(relays) > 1 and producer["sessions"] > 1
     return Config(
         pods=tuple(f"web-{n}" for n in range(random.choice((1, 1, 1, 2)))),
-        relays=tuple(f"relay-{n}" for n in range(random.choice((1, 2, 2, 3)))),
+        relays=relays,
+        liar=(random.choice(relays), random.choice(LIES)) if lies else None,
         sinks=sinks,
         joiners=joiners,
         workers=random.choice((1, 1, 2, 3)),
         weather=weather(random) if random.random() < 0.4 else CALM,
-        producer=_producer(random),
+        producer=producer,
         relay=_relay(random),
         worker_window=random.choice((1_000, 8_000, 100_000)),
         quota=random.choice((250, 1_000)) if random.random() < 0.25 else 1 << 30,

@@ -38,6 +38,8 @@ class Config:
     worker_window: int = 8_000
     quota: int = 1 << 30
     drain: float = 5.0
+    liar: tuple[str, str] | None = None
+    """A relay, and how it lies for ever, after the healing too: one honest relay beside it is enough."""
 
 
 class World:
@@ -248,6 +250,9 @@ class World:
         self._offsets.clear()
         for relay in self.relays.values():
             relay.lies = frozenset()
+        if self.config.liar is not None and self.config.liar[0] in self.relay_names and len(self.relay_names) > 1:
+            liar = self.relays[self.config.liar[0]]
+            liar.lies, liar.often = frozenset(self.config.liar[1:]), 1.0
         for name in self.relay_names:
             if not self.relays[name].running:
                 self.relays[name].start()

@@ -33,9 +33,12 @@ class Log:
 
     @property
     def floor(self) -> int:
-        """Leaves below are owed to no sink any more; 0 while there is no sink at all."""
-        floors = [self.size if cursor.floor >= self.end else cursor.floor for cursor in self.cursors.values()]
-        return min(floors, default=0)
+        """Leaves below are owed to no sink any more; 0 while there is no sink at all.
+
+        What lies past the end of a forked log is kept until the log is forgotten: until another repeats it, durably,
+        it is the only copy.
+        """
+        return min((min(cursor.floor, self.end) for cursor in self.cursors.values()), default=0)
 
     @property
     def finished(self) -> bool:

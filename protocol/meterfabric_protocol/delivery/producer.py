@@ -153,6 +153,10 @@ class ProducerCore(Upkeep):
             cursor = self._cursor(message.origin, message.sink)
             if cursor is not None and cursor.via == relay and cursor.epoch == message.epoch:
                 self._fail(cursor, now)
+                if self._preference(cursor.sink, cursor, now) == relay:
+                    # There is no other: not at once again.
+                    cursor.failures -= 1
+                    self._back_off(cursor, now)
         elif isinstance(message, m.Draining):
             link.draining = True
             return self._dial(now) + self._pump(now)
@@ -206,7 +210,7 @@ class ProducerCore(Upkeep):
         for log in self.logs.values():
             cursor = log.cursors.get(sink)
             if cursor is not None and not cursor.flights:
-                cursor.known = False
+                cursor.known, cursor.pause_until = False, 0.0
 
     def _answered(self, link: Link, body: bytes, signature: bytes, now: float) -> list[Effect]:
         try:
@@ -305,17 +309,18 @@ class ProducerCore(Upkeep):
         cursor.rewind()
         cursor.known = True
         if stuck:
-            if answer.reason == "root" and cursor.via is not None:
-                cursor.avoid[cursor.via] = now + self.settings.retry
-                cursor.via = None
-            self._back_off(cursor, now)
+            if answer.reason == "root":
+                self._leave(cursor, now)
+            else:
+                self._back_off(cursor, now)
         return effects
 
     def _refused(self, log: Log, cursor: Cursor, answer: answers.Answer, now: float) -> list[Effect]:
         here = (answer.size, answer.root) == (cursor.acked, cursor.root)
         cursor.rewind()
         cursor.known = False
-        self._back_off(cursor, now)
+        # What came to the sink may not be what was sent.
+        self._leave(cursor, now)
         effects: list[Effect] = [Alarm("refused", log.origin, cursor.sink, f"{answer.reason}: {answer.detail}")]
         if answer.reason == "superseded" and here:
             # A log that our spool knows no more named another end of this one.
@@ -366,6 +371,13 @@ class ProducerCore(Upkeep):
         cursor.pause_until = now + min(
             self.settings.receipt_timeout * (1 << min(cursor.failures - 1, 16)), self.settings.backoff_max
         )
+
+    def _leave(self, cursor: Cursor, now: float) -> None:
+        """After a pause go through another relay, if there is one: this one may alter what it carries."""
+        self._back_off(cursor, now)
+        if cursor.via is not None:
+            cursor.avoid[cursor.via] = cursor.pause_until + self.settings.receipt_timeout * 4
+            cursor.via, cursor.known, cursor.moving = None, False, False
 
     def _fail(self, cursor: Cursor, now: float) -> None:
         """No answer: rewind, and go through another relay."""

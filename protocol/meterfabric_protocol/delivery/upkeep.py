@@ -42,7 +42,7 @@ class ProducerSettings:
     """Without an answer for this long, another relay is tried; doubled at each failure in a row."""
     backoff_max: float = 30.0
     retry: float = 1.0
-    """Before a spool that could not read is asked again, and a relay that altered a batch is used again."""
+    """Before a spool that could not read is asked again."""
     window: int = 8 << 20
     """In flight, a log and sink."""
     cache: int = 8 << 20
