@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import random
-import socket
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -25,7 +23,7 @@ from meterfabric_runtime.csr import make_csr
 from meterfabric_runtime.curve import CurveKeys, to_z85
 from meterfabric_runtime.files import write_whole
 from tests.faults.load import Load, http_load, zmq_load
-from tests.faults.process import PATIENCE, Process, wait_until
+from tests.faults.process import PATIENCE, Process, free_port, wait_until
 
 FABRIC = "metering.faults"
 TRUST_DOMAIN = "faults.local"
@@ -299,20 +297,3 @@ class Fabric:
         except AssertionError as error:
             where = {name: self.status(name) for name in self.sidecars}
             raise AssertionError(f"{error}; {json.dumps(where, indent=1)}") from None
-
-
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A port that nobody listens on and nobody was given before, below those that the system gives to clients."""
-    while True:
-        port = random.SystemRandom().randint(10_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in _given:
-            _given.add(port)
-            return port

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,3 +139,20 @@ class Process:
             if name == field:
                 return int(value.split()[0]) * 1024
         raise AssertionError(f"no {field} in /proc/{self.pid}/status")
+
+
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """A port that nobody listens on and nobody was given before, below those that the system gives to clients."""
+    while True:
+        port = random.SystemRandom().randint(10_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port

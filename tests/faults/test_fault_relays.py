@@ -7,8 +7,8 @@ import json
 import pytest
 
 from tests.faults import books
-from tests.faults.fabric import RELAY_MEMORY, Fabric, free_port
-from tests.faults.process import wait_until
+from tests.faults.fabric import RELAY_MEMORY, Fabric
+from tests.faults.process import free_port, wait_until
 
 pytestmark = pytest.mark.fault
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from meterfabric_protocol import checkpoint, cosignature
 from meterfabric_protocol import notice as notices
-from meterfabric_protocol.books import LogBooks, LogEvidence, account
+from meterfabric_protocol.books import LogBooks, LogEvidence, Stretch, account
 from meterfabric_protocol.delivery.effects import SinkPolicy
 from meterfabric_protocol.delivery.stored import StoredBatch
 from meterfabric_protocol.errors import ProtocolError
@@ -98,8 +98,7 @@ def _balance(world: World, policy: SinkPolicy, rows: Rows, delivered: dict[bytes
     for pod, books in _books(world, policy.name, rows):
         by_origin = {log.origin: log for log in books}
         for log in books:
-            # What explained a stub may be lost with the disk that it was kept on.
-            if not log.whole and pod not in world.ledger.set_back:
+            if any(_unexplained(world, policy.name, rows, log.origin, each) for each in log.stretches):
                 raise Violation("unexplained", f"{policy.name}, {pod}: {log.stretches}")
             at = 0
             for stretch in log.stretches:
@@ -114,6 +113,14 @@ def _balance(world: World, policy: SinkPolicy, rows: Rows, delivered: dict[bytes
             said = any(of == place[0] and a <= place[1] < b for place in record.places for of, a, b in noticed)
             if "excused" not in fates and not said:
                 raise Violation("lost", f"{policy.name}: {leaf!r} of {record.places} is {fates}")
+
+
+def _unexplained(world: World, sink: str, rows: Rows, origin: str, stretch: Stretch) -> bool:
+    """Whether nothing explains these leaves, nor the loss of a disk that held the notice which did."""
+    if stretch.fate != "unexplained":
+        return False
+    batch = next((b for b in rows.batches.get(origin, ()) if b.first <= stretch.first < b.size), None)
+    return batch is None or (sink, origin, batch.first) not in world.ledger.passed
 
 
 def _noticed(world: World, policy: SinkPolicy, rows: Rows) -> list[tuple[str, int, int]]:
@@ -159,8 +166,8 @@ def _fate(world: World, policy: SinkPolicy, log: LogBooks | None, origin: str, i
     }
     if fate is None:
         return "unknown"
-    if fate == "unexplained" and ledger.set_back[ledger.logs[origin]]:
-        # Passed over under a notice that the disk forgot with it: visible, and a known limit.
+    if fate == "unexplained":
+        # What explained it is lost with the disk (see `_unexplained`): visible, and a known limit.
         return "excused"
     return "excused" if true.get(fate, False) else fate
 

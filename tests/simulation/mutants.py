@@ -29,7 +29,7 @@ from meterfabric_protocol.delivery.upkeep import Upkeep
 from meterfabric_protocol.merkle import CompactRange
 
 from .destination import Destination
-from .sidecar import Sidecar
+from .logs import Logs
 from .worker import Worker
 
 Plant = Callable[[], AbstractContextManager[Any]]
@@ -170,14 +170,14 @@ def _fork_at_the_sink(old: Any) -> Any:
 
 
 def _repeat_nothing(old: Any) -> Any:
-    def repeat(self: Sidecar, batch: Any, kind: str) -> None:
+    def repeat(self: Logs, batch: Any, kind: str) -> None:
         return None
 
     return repeat
 
 
 def _answer_at_once(old: Any) -> Any:
-    def submit(self: Sidecar, records: list[bytes]) -> None:
+    def submit(self: Logs, records: list[bytes]) -> None:
         old(self, records)
         self.world.ledger.answered(self.name, [r for r in records if r in self.world.ledger.records])
 
@@ -185,7 +185,7 @@ def _answer_at_once(old: Any) -> Any:
 
 
 def _unseen_rot(old: Any) -> Any:
-    def rot(self: Sidecar, origin: str, batch: Any) -> None:
+    def rot(self: Logs, origin: str, batch: Any) -> None:
         old(self, origin, batch)
         changed = next(each for each in self.disk.logs[origin].batches if each.first == batch.first)
         self.disk.change(origin, batch.first, replace(changed, rotten=False))
@@ -355,9 +355,9 @@ MUTANTS: Final = (
     Mutant("conflicts are waited out", _instead(ProducerCore, "_conflict", _ignore_conflicts), ("roll-back",)),
     Mutant("a fork ends where our log does", _instead(ProducerCore, "_end", _fork_at_the_sink), ("roll-back",)),
     Mutant("the window is not kept", _instead(ProducerCore, "_ready", _always(True)), ("sink-away",)),
-    Mutant("a fork repeats nothing", _instead(Sidecar, "_repeat", _repeat_nothing), ("roll-back",)),
-    Mutant("records are answered before they are durable", _instead(Sidecar, "submit", _answer_at_once), ("crash",)),
-    Mutant("damage on the disk is not seen", _instead(Sidecar, "rot", _unseen_rot), ("rot",)),
+    Mutant("a fork repeats nothing", _instead(Logs, "_repeat", _repeat_nothing), ("roll-back",)),
+    Mutant("records are answered before they are durable", _instead(Logs, "submit", _answer_at_once), ("crash",)),
+    Mutant("damage on the disk is not seen", _instead(Logs, "rot", _unseen_rot), ("rot",)),
     Mutant("an old log is forgotten unfinished", _instead(Upkeep, "upkeep", _forget_unfinished), ("lose-key",)),
     Mutant("a relay grants the same memory twice", _instead(Pool, "grants", _grant_twice)),
     Mutant("a session's end frees what is in flight", _instead(Pool, "close", _free_what_is_in_flight), ("crash",)),
@@ -372,7 +372,7 @@ MUTANTS: Final = (
         _instead(SinkCore, "_change", _never_again),
         ("forked-for-one",),
     ),
-    Mutant("a repeated batch is always passed over", _instead(SinkCore, "repeat", _always_again), ("roll-back",)),
+    Mutant("a repeated batch is always passed over", _instead(SinkCore, "repeat", _always_again), ("forked-for-one",)),
     Mutant("the highest head is not kept", _instead(SinkCore, "_append", _heads_fall)),
     Mutant("a commit compares nothing", _instead(Destination, "check", _write_without_comparing), ("worker-crash",)),
     Mutant("a commit is sometimes half done", _instead(Destination, "_write", _commit_half)),

@@ -8,7 +8,7 @@ from .history import attempt
 from .mutants import MUTANTS, Mutant
 from .plan import make
 
-SEEDS = 150
+SEEDS = 300
 """Histories in which a bug must show; most do in the first few."""
 
 

@@ -143,11 +143,20 @@ class World:
 
         def put_back(sidecar: Sidecar) -> None:
             self.ledger.rolled_back(pod, sidecar.disk, backup[0])
+            self._note_stubs(pod)
+            # What was on its way through the relays then.
+            self.kernel.at(3.0, lambda: self._note_stubs(pod))
             sidecar.disk = backup[0].copy()
             if with_key:
                 sidecar.keys = backup[1].copy()
 
         self.restart(pod, delay, put_back)
+
+    def _note_stubs(self, pod: str) -> None:
+        for sink, destination in self.destinations.items():
+            for origin, batches in destination.rows.batches.items():
+                if self.ledger.logs[origin] == pod:
+                    self.ledger.passed |= {(sink, origin, b.first) for b in batches if b.kind == "stub"}
 
     def lose_key(self, pod: str, delay: float) -> None:
         """The key is gone, and mostly its head with it."""
