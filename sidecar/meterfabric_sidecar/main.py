@@ -93,6 +93,7 @@ class Sidecar:
             ProducerSettings(
                 settings.fabric,
                 f"{settings.namespace}/{settings.pod}",
+                secrets.token_bytes(32),
                 receipt_timeout=settings.receipt_timeout,
                 retain=settings.spool.retain,
             ),

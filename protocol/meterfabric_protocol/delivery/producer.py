@@ -174,7 +174,8 @@ class ProducerCore(Upkeep):
                         Alarm("no-answer", log.origin, cursor.sink, f"{cursor.via} gave none in time, another is tried")
                     )
                     self._fail(cursor, now)
-                elif cursor.known and not cursor.flights and now - cursor.head_at >= self.settings.probe_interval:
+                elif cursor.known and cursor.deadline is None and now - cursor.head_at >= self.settings.probe_interval:
+                    # Only where nothing is waited for: a question asked meanwhile would put off giving up for ever.
                     cursor.known = False
         for link in self.links.values():
             if any(not link.keys.get(sink) for sink in self.policies):

@@ -22,7 +22,7 @@ SELECT origin, 0, '', '', 0, 0, 0, 0, '', false, '', '', -1, '', '', 0, %s, %s
 FROM unnest(%s::text[]) AS origin ORDER BY origin
 ON CONFLICT DO NOTHING
 """.encode()  # noqa: S608
-_LOCK = b"SELECT origin, size FROM meterfabric.logs WHERE origin = ANY(%s) ORDER BY origin FOR UPDATE"
+_LOCK = b"SELECT origin, size, final_size FROM meterfabric.logs WHERE origin = ANY(%s) ORDER BY origin FOR UPDATE"
 _MOVE = f"""
 UPDATE meterfabric.logs AS l SET
   size = n.size, root = n.root, frontier = n.frontier, records = n.records, notices = n.notices, stubbed = n.stubbed,
@@ -75,8 +75,14 @@ async def lock(cursor: AsyncCursor[Any], updates: Sequence[LogUpdate], now: int)
     if new:
         await cursor.execute(_CREATE, (now, now, new))
     await cursor.execute(_LOCK, (list(expected),))
-    found = dict(await cursor.fetchall())
-    moved = [origin for origin, size in expected.items() if found.get(origin) != size]
+    found = {origin: (size, end) for origin, size, end in await cursor.fetchall()}
+    grown = {update.origin: update.held.size for update in updates if update.batches}
+    # A log whose end another worker has named meanwhile may not grow past it, whatever its size still is.
+    moved = [
+        origin
+        for origin, size in expected.items()
+        if found.get(origin, (None, -1))[0] != size or 0 <= found[origin][1] < grown.get(origin, 0)
+    ]
     if moved:
         raise PositionMoved(moved)
 
