@@ -18,6 +18,7 @@ import zmq
 from tests.faults.process import PATIENCE
 
 _PAUSE = 0.05
+_NO_HELLO = 428
 """Seconds before a post that was refused or broke is repeated."""
 
 
@@ -197,6 +198,9 @@ class ZmqSender:
         if kind == b"OK":
             return 204
         status: int = json.loads(rest[1])["status"]
+        if status == _NO_HELLO:
+            # ZeroMQ connected anew by itself, and the sidecar there was started since.
+            raise ConnectionResetError("the sidecar knows nothing of this connection")
         return status
 
 

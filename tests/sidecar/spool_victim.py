@@ -15,10 +15,13 @@ from tests.spools import opened, records
 
 EACH = 20
 TEXT = "x" * 200
+WINDOW = 4_000_000
+"""Records: more than any run sends, so that what was dropped is still known by its key."""
+QUOTA = 1 << 30
 
 
 async def run(folder: Path, start: int, count: int) -> None:
-    async with opened(folder, quota=64 << 20, intake=IntakeSettings(max_records=100)) as rig:
+    async with opened(folder, quota=QUOTA, dedup_records=WINDOW, intake=IntakeSettings(max_records=100)) as rig:
         print("ready", flush=True)
         numbers = iter(range(start, start + count))
 

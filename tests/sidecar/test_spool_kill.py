@@ -12,7 +12,7 @@ import pytest
 
 from meterfabric_protocol import batch as batches
 from meterfabric_protocol.merkle import CompactRange
-from tests.sidecar.spool_victim import EACH, TEXT
+from tests.sidecar.spool_victim import EACH, QUOTA, TEXT, WINDOW
 from tests.spools import everything, leaves_of, only_records, opened, record
 
 KILLS = 25
@@ -46,7 +46,7 @@ async def run_and_kill(folder: Path, start: int, pause: float) -> list[int]:
 async def held(folder: Path) -> dict[bytes, int]:
     """Every record in the spool with how often it is there; each log is verified, stubs and all."""
     counts: dict[bytes, int] = {}
-    async with opened(folder) as rig:
+    async with opened(folder, quota=QUOTA, dedup_records=WINDOW) as rig:
         for log in await rig.spool.logs():
             frontier = CompactRange.empty()
             for batch in await everything(rig.spool, log.origin):
