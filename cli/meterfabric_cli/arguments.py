@@ -54,6 +54,12 @@ def add_sink(parser: Parser) -> None:
     )
 
 
+def add_record(parser: Parser) -> None:
+    """`--source S --id ID`."""
+    parser.add_argument("--source", required=True, help="the record's source")
+    parser.add_argument("--id", required=True, help="the record's id")
+
+
 def add_trust(parser: Parser) -> None:
     """`--trust BUNDLE`."""
     parser.add_argument(

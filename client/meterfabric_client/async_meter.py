@@ -2,36 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from . import event
-from .errors import Rejected
 from .meter import Event
-from .options import Options
-from .pipeline import Pipeline, Stats
+from .recorder import Recorder
 
 
-class AsyncMeter:
+class AsyncMeter(Recorder):
     """See `Meter`; a thread does the work here too, and `on_error` is called from it.
 
     async with AsyncMeter("http://127.0.0.1:8280") as m:
         await m.record(type="cpu", subject="customer-1", data={"seconds": 1.5})
     """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        source: str | None = None,
-        on_error: Callable[[Rejected], None] | None = None,
-        options: Options | None = None,
-    ) -> None:
-        """As `Meter`."""
-        self._source = source or event.default_source()
-        self._pipeline = Pipeline(url, options or Options(), on_error)
 
     async def record(
         self,
@@ -71,15 +57,6 @@ class AsyncMeter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self._pipeline.close_after, error)
-
-    @property
-    def pending(self) -> int:
-        """Records taken and not yet answered."""
-        return self._pipeline.pending
-
-    @property
-    def stats(self) -> Stats:
-        return self._pipeline.stats()
 
     async def _put(self, line: bytes) -> None:
         if self._pipeline.offer(line):

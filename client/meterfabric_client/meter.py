@@ -1,19 +1,17 @@
 """`Meter`: what an application holds to record its usage."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from . import event
-from .errors import Rejected
-from .options import Options
-from .pipeline import Pipeline, Stats
+from .recorder import Recorder
 
 Event = Mapping[str, Any] | bytes | str
 
 
-class Meter:
+class Meter(Recorder):
     """Records usage through the sidecar at `url`: `http://127.0.0.1:8280`, or `tcp://127.0.0.1:8281` for ZeroMQ.
 
         with Meter("http://127.0.0.1:8280") as m:
@@ -26,18 +24,6 @@ class Meter:
     May be used from many threads. After fork() the child's meter is empty and works on; what the parent had pending the
     parent delivers. An interpreter that ends without close() still waits `at_exit` seconds for what is pending.
     """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        source: str | None = None,
-        on_error: Callable[[Rejected], None] | None = None,
-        options: Options | None = None,
-    ) -> None:
-        """`source` is each record's CloudEvents source, by default this host's name. Raises ValueError for the url."""
-        self._source = source or event.default_source()
-        self._pipeline = Pipeline(url, options or Options(), on_error)
 
     def record(
         self,
@@ -83,12 +69,3 @@ class Meter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._pipeline.close_after(error)
-
-    @property
-    def pending(self) -> int:
-        """Records taken and not yet answered."""
-        return self._pipeline.pending
-
-    @property
-    def stats(self) -> Stats:
-        return self._pipeline.stats()

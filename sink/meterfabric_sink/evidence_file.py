@@ -1,6 +1,5 @@
 """A `file` destination's folder, for reading and erasing."""
 
-import fcntl
 import mmap
 import os
 import sqlite3
@@ -8,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from meterfabric_runtime import lock
+
 from .destination import erasure, segments
 from .destination.base import DestinationDown, StoredBatch
 from .destination.file import INDEX, LOCK
 from .destination.sqlite_tables import EVIDENCE, SEGMENTS, connect
 from .evidence import Found
-from .evidence_sqlite import KEEP, ask, is_it, open_read_only
+from .evidence_records import KEEP, is_it
+from .evidence_sqlite import ask, open_read_only
 
 
 class FileStore:
@@ -65,8 +67,8 @@ class FileStore:
 
     def erase(self, origin: str, index: int, hashed: bytes, erased_at: int, reason: str) -> None:
         """See evidence.Store.erase."""
-        (segment, offset, first), payload = self._place(origin, index), self._payload(origin, index)
-        lines = payload.split(b"\n")
+        segment, offset, _, first = self._place(origin, index)
+        lines = self._payload(origin, index).split(b"\n")
         position = index - first
         begin = offset + sum(len(line) + 1 for line in lines[:position])
         writer = connect(self._folder / INDEX, EVIDENCE + SEGMENTS)
@@ -90,30 +92,24 @@ class FileStore:
             os.close(self._descriptors.popitem()[1])
 
     def _is_at_work(self) -> bool:
-        """Whether a worker holds the folder's lock."""
+        """Whether a worker holds the folder's lock, as far as we may know."""
         try:
-            descriptor = os.open(self._folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+            return lock.is_taken(self._folder / LOCK)
         except OSError:
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
 
-    def _place(self, origin: str, index: int) -> tuple[int, int, int]:
-        sql = 'SELECT segment, "offset", first FROM batches WHERE origin = ? AND first <= ? ORDER BY first DESC LIMIT 1'
-        segment, offset, first = self.query(sql, (origin, index))[0]
-        return segment, offset, first
+    def _place(self, origin: str, index: int) -> tuple[int, int, int, int]:
+        """Segment, offset and length of the batch that holds a leaf, and its first leaf."""
+        sql = (
+            'SELECT segment, "offset", length, first FROM batches WHERE origin = ? AND first <= ?'
+            " ORDER BY first DESC LIMIT 1"
+        )
+        segment, offset, length, first = self.query(sql, (origin, index))[0]
+        return segment, offset, length, first
 
     def _payload(self, origin: str, index: int) -> bytes:
         """The bytes of the batch that holds a leaf; what a lost or short segment has of them."""
-        sql = (
-            'SELECT segment, "offset", length FROM batches WHERE origin = ? AND first <= ? ORDER BY first DESC LIMIT 1'
-        )
-        segment, offset, length = self.query(sql, (origin, index))[0]
+        segment, offset, length, _ = self._place(origin, index)
         try:
             if segment not in self._descriptors:
                 path = self._folder / segments.name(segment)

@@ -5,12 +5,11 @@ from typing import Any
 
 import psycopg
 
-from .destination.base import DestinationDown, DestinationRefused, StoredBatch
+from .destination.base import DestinationDown, DestinationRefused
 from .destination.postgres_rows import MAX_ID_BYTES, fields
-from .evidence import Found
-from .evidence_sqlite import ACCOUNTED, FORGET, KEEP, RECORDS_OF, ROWS, dealt, is_it, surplus
+from .evidence_records import FORGET, KEEP, RecordTable
 
-_COLUMNS_OF = (
+_COLUMNS = (
     "SELECT idx, id, source, type, subject, time, data IS NOT NULL, raw FROM records WHERE origin = ? AND idx > ?"
     " ORDER BY idx LIMIT 500"
 )
@@ -21,7 +20,7 @@ _UNLIKE = (
 )
 
 
-class PostgresStore:
+class PostgresStore(RecordTable):
     """See evidence.Store. Reads one moment's state."""
 
     def __init__(self, url: str) -> None:
@@ -37,30 +36,10 @@ class PostgresStore:
         except psycopg.Error as error:
             raise DestinationRefused(f"PostgreSQL: {error}") from error
 
-    def records(self, batches: Sequence[StoredBatch]) -> Iterator[list[bytes | None]]:
-        """See evidence.Store.records."""
-        if batches:
-            yield from dealt(self.query(RECORDS_OF, (batches[0].origin, batches[0].first, batches[-1].size)), batches)
-
-    def find(self, source: str, record_id: str) -> list[Found]:
-        """See evidence.Store.find."""
-        if "\0" not in record_id + source and len(record_id.encode()) <= MAX_ID_BYTES:
-            sql = "SELECT origin, idx FROM records WHERE id = ? AND source = ?"
-            by_index = self.query(sql, (record_id, source))
-            if by_index:
-                return [Found(*row) for row in by_index]
-        # What a column couldn't hold is NULL there; such rows are few.
-        hidden = "SELECT origin, idx, raw FROM records WHERE (id IS NULL OR source IS NULL) AND raw IS NOT NULL"
-        return [Found(origin, index) for origin, index, raw in self.query(hidden) if is_it(raw, source, record_id)]
-
-    def strays(self) -> Iterator[str]:
-        """See evidence.Store.strays."""
-        return surplus(self.query(ROWS), self.query(ACCOUNTED))
-
     def astray(self, origin: str) -> Iterator[int]:
         """See evidence.Store.astray. A row whose columns are all NULL since the server refused them is among them."""
         last = -1
-        while rows := self.query(_COLUMNS_OF, (origin, last)):
+        while rows := self.query(_COLUMNS, (origin, last)):
             found: set[int] = set()
             texts: dict[int, str] = {}
             for index, *row, has_data, raw in rows:
@@ -92,6 +71,9 @@ class PostgresStore:
     def close(self) -> None:
         """See evidence.Store.close."""
         self._connection.close()
+
+    def _column_holds(self, source: str, record_id: str) -> bool:
+        return "\0" not in record_id + source and len(record_id.encode()) <= MAX_ID_BYTES
 
     def _connect(self) -> psycopg.Connection[Any]:
         try:

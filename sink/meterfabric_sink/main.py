@@ -117,29 +117,19 @@ class Links:
         return HelloFrames(nonce, (*sign_hello(body, self._key), self._own.current.chain))
 
     def _message(self, relay: str, message: m.Message, frames: list[zmq.Frame]) -> None:
-        if isinstance(message, m.Deliver):
+        if isinstance(message, m.Deliver | m.Listen):
+            head = isinstance(message, m.Listen)
             self._worker[0].take(
                 Incoming(
                     (relay, message.seq),
                     message.origin,
                     message.nonce,
                     message.epoch,
-                    frames[0].bytes,
-                    frames[1].bytes,
-                    frames[2].buffer if len(frames) > 2 else None,
-                )
-            )
-        elif isinstance(message, m.Listen):
-            self._worker[0].take(
-                Incoming(
-                    (relay, message.seq),
-                    message.origin,
-                    message.nonce,
-                    message.epoch,
-                    frames[0].bytes,
-                    frames[1].bytes,
-                    head=True,
-                    probe=message.probe,
+                    chain=frames[0].bytes,
+                    header=frames[1].bytes,
+                    payload=frames[2].buffer if len(frames) > 2 and not head else None,
+                    head=head,
+                    probe=isinstance(message, m.Listen) and message.probe,
                 )
             )
         elif isinstance(message, m.Refused):

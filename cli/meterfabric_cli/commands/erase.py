@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_sink, command
+from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_record, add_sink, command
 from meterfabric_cli.inputs import sink
 
 
@@ -19,8 +19,7 @@ def add(commands: Subparsers) -> None:
         run,
     )
     add_sink(parser)
-    parser.add_argument("--source", required=True, help="the record's source")
-    parser.add_argument("--id", required=True, help="the record's id")
+    add_record(parser)
     parser.add_argument("--reason", default="", help="kept beside the hash (default: none)")
 
 

@@ -6,7 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_sink, command
+from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_record, add_sink, command
 from meterfabric_cli.auditing.sink_identity import claimed
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.inputs import sink
@@ -29,8 +29,7 @@ def add(commands: Subparsers) -> None:
         run,
     )
     add_sink(parser)
-    parser.add_argument("--source", required=True, help="the record's source")
-    parser.add_argument("--id", required=True, help="the record's id")
+    add_record(parser)
     parser.add_argument("--out", required=True, metavar="OUT", type=Path, help="the folder to write, made if need be")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
 
 import msgspec
 
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.local_fabric.layout import Layout
+from meterfabric_runtime import lock
 from meterfabric_runtime.files import write_whole
 
 
@@ -64,27 +63,13 @@ def take_lock(layout: Layout) -> int:
     """Take the folder for this process; the descriptor holds it. Raises CommandError where another has it."""
     try:
         layout.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return lock.take(layout.lock)
+    except BlockingIOError as error:
+        raise CommandError(f"--dir: {layout.folder} is run by another process already; stop that one first") from error
     except OSError as error:
         raise CommandError(f"--dir: {error.filename}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise CommandError(f"--dir: {layout.folder} is run by another process already; stop that one first") from error
-    return descriptor
 
 
 def is_running(layout: Layout) -> bool:
     """Whether a command runs the folder now."""
-    try:
-        descriptor = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return lock.is_taken(layout.lock)

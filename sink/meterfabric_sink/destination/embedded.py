@@ -5,14 +5,16 @@ what really is on the disk: no state in memory has to be guessed right after a w
 """
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
+
+from meterfabric_runtime import lock
 
 from . import segments, sqlite_evidence
 from .base import (
@@ -32,19 +34,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Embedded:
+class Embedded(ABC):
     """Base of the destinations that live in local files. Subclasses say how records are written."""
 
     kind: Literal["transactional", "idempotent"] = "transactional"
     workers: Literal["one", "many"] = "one"
 
     def __init__(
-        self, database: Path, schema: str, *, page_size: int, lock: Path, clock: Callable[[], float] = time.time
+        self, database: Path, schema: str, *, page_size: int, lock_path: Path, clock: Callable[[], float] = time.time
     ) -> None:
         self._database = database
         self._schema = schema
         self._page_size = page_size
-        self._lock_path = lock
+        self._lock_path = lock_path
         self._lock: int | None = None
         self._clock = clock
         self._live: sqlite3.Connection | None = None
@@ -88,21 +90,25 @@ class Embedded:
         """See Destination.commit."""
         await self._run(self._commit, updates)
 
+    @abstractmethod
     def _started(self, connection: sqlite3.Connection) -> None:
         """Called with a connection just opened: bring what lies beside the database to the committed position."""
 
+    @abstractmethod
     def _write(
         self, connection: sqlite3.Connection, updates: Sequence[LogUpdate]
     ) -> list[sqlite_evidence.Place | None]:
         """Write the records of all batches inside the open transaction; says where each batch's payload went."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _undo(self) -> None:
         """Called when the open transaction certainly fails: give back the room that `_write` took beside it."""
 
+    @abstractmethod
     def _committed(self) -> None:
         """Called after the transaction is durable."""
 
+    @abstractmethod
     def _abandoned(self) -> None:
         """Called when the connection is thrown away: release what `_started` took."""
 
@@ -170,10 +176,7 @@ class Embedded:
             return
         segments.make_folder(self._lock_path.parent)
         # A file of its own: closing any descriptor of a SQLite database would drop SQLite's own POSIX locks on it.
-        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
+            self._lock = lock.take(self._lock_path)
+        except BlockingIOError as error:
             raise DestinationInUse(f"{self._lock_path}: another worker holds it; stop that one first") from error
-        self._lock = descriptor

@@ -28,7 +28,7 @@ class FileDestination(Embedded):
     def __init__(
         self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, clock: Callable[[], float] = time.time
     ) -> None:
-        super().__init__(folder / INDEX, EVIDENCE + SEGMENTS, page_size=4096, lock=folder / LOCK, clock=clock)
+        super().__init__(folder / INDEX, EVIDENCE + SEGMENTS, page_size=4096, lock_path=folder / LOCK, clock=clock)
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._segment = 0

@@ -21,8 +21,9 @@ class SqliteDestination(Embedded):
     """`sqlite:PATH`."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        lock = path.with_name(path.name + ".lock")
-        super().__init__(path, EVIDENCE + RECORDS, page_size=16384, lock=lock, clock=clock)
+        super().__init__(
+            path, EVIDENCE + RECORDS, page_size=16384, lock_path=path.with_name(path.name + ".lock"), clock=clock
+        )
 
     def _write(self, connection: sqlite3.Connection, updates: Sequence[LogUpdate]) -> list[Place | None]:
         for update in updates:
@@ -30,6 +31,20 @@ class SqliteDestination(Embedded):
                 if batch.kind == "records":
                     connection.executemany(_RECORD, _rows(batch))
         return [None for update in updates for _ in update.batches]
+
+    # Nothing lies beside the database, so whatever becomes of the transaction is all there is to it.
+
+    def _started(self, connection: sqlite3.Connection) -> None:
+        """See Embedded."""
+
+    def _undo(self) -> None:
+        """See Embedded."""
+
+    def _committed(self) -> None:
+        """See Embedded."""
+
+    def _abandoned(self) -> None:
+        """See Embedded."""
 
 
 def _rows(batch: StoredBatch) -> Iterator[tuple[str, int, *Fields]]:
