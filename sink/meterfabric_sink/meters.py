@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from meterfabric_protocol.delivery.answer import Answer
 from meterfabric_protocol.delivery.stored import LogUpdate
@@ -35,6 +35,15 @@ class Meters:
         )
         self.down = Counter(
             "meterfabric_sink_destination_down", "Times the destination could not be used", registry=self.registry
+        )
+
+        self.refused = Counter(
+            "meterfabric_sink_destination_refused",
+            "Messages that the destination refused for good, not answered with a receipt",
+            registry=self.registry,
+        )
+        self.refused_logs = Gauge(
+            "meterfabric_sink_refused_logs", "Logs that the destination refuses just now", registry=self.registry
         )
 
     def committed(self, updates: Iterable[LogUpdate], seconds: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from meterfabric_sink.destination.base import Certificate, Destination, DestinationDown
+from meterfabric_sink.destination.base import Certificate, Destination, DestinationDown, DestinationRefused
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class OwnChain:
         self.current = _read(path)
 
     async def keep(self) -> None:
-        """Store the chain where it isn't yet. Raises DestinationDown."""
+        """Store the chain where it isn't yet. Raises DestinationDown, DestinationRefused."""
         if self._kept != self.current.chain:
             await self._destination.introduce(self.current)
             self._kept = self.current.chain
@@ -46,7 +46,7 @@ class OwnChain:
             if found != self.current:
                 log.info("the sink has a new certificate", extra={"not_after": found.not_after})
                 self.current = found
-            with contextlib.suppress(DestinationDown):
+            with contextlib.suppress(DestinationDown, DestinationRefused):
                 await self.keep()
 
 

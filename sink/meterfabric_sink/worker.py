@@ -4,6 +4,10 @@ The quick way judges on the positions that earlier commits will have made, so th
 is not a plain *yes* there takes the slow way: nothing under way, positions read from the store, one thing at a time.
 A destination that is away holds everything up here, which is what fills the relays' windows and then holds back the
 producers; nothing is dropped and nothing is answered.
+
+A destination that refuses something for good would hold everything up for ever, so there the log concerned is answered
+with a refusal, never with a receipt, and the others go on: its producer keeps what it has and asks again with growing
+pauses, and a person is told (`refusals`).
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ from meterfabric_protocol.delivery.answer import Answer
 from meterfabric_protocol.delivery.sink import SinkCore, blank
 from meterfabric_protocol.delivery.stored import Held, LogUpdate
 from meterfabric_protocol.delivery.verdict import Incoming, Question, Verdict, original
-from meterfabric_sink.destination.base import Destination, DestinationDown, PositionMoved
+from meterfabric_sink.destination.base import Destination, DestinationDown, DestinationRefused, PositionMoved
 from meterfabric_sink.meters import Meters
+from meterfabric_sink.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +33,10 @@ _MOST_POSITIONS = 50_000
 """Positions remembered; about 1 KiB each."""
 _PAUSES = (0.1, 5.0)
 """First and longest pause while the destination is away."""
+_REFUSED_PAUSE = 0.1
+"""Between two refusals with no commit between them: where everything is refused, few tries tell so."""
+REFUSED = "destination"
+"""The reason of an answer to what the destination refuses."""
 
 Reply = Callable[[Incoming, bytes, bytes], None]
 
@@ -59,6 +68,8 @@ class Worker:
         self._busy = False
         self.down: str | None = None
         """Why the destination can't be used now, None where it can."""
+        self.refusals = Refusals(meters)
+        self._refused_last = False
 
     @property
     def idle(self) -> bool:
@@ -120,7 +131,7 @@ class Worker:
     async def _carry_out(self, verdict: Verdict, items: Sequence[Incoming]) -> bool:
         try:
             await self._write(verdict.updates)
-        except (PositionMoved, DestinationDown) as error:
+        except (PositionMoved, DestinationDown, DestinationRefused) as error:
             log.info("commit did not happen", extra={"reason": str(error)})
             self._view.clear()
             await self._slow(items)
@@ -148,11 +159,15 @@ class Worker:
                 for number, question in enumerate(verdict.questions):
                     try:
                         await self._resolve(question)
-                    except (PositionMoved, DestinationDown):
+                    except (PositionMoved, DestinationDown, DestinationRefused):
                         left += [later.item for later in verdict.questions[number:]]
                         raise
             except PositionMoved:
                 continue
+            except DestinationRefused as error:
+                self._view.clear()
+                await self._refused(left, error)
+                return
             except DestinationDown as error:
                 if self.down is None:
                     log.warning("the destination is away", extra={"reason": str(error)})
@@ -161,6 +176,27 @@ class Worker:
                 self._view.clear()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _PAUSES[1])
+
+    async def _refused(self, items: Sequence[Incoming], error: DestinationRefused) -> None:
+        """The destination refuses for good what these want together: try them apart, so that only what must waits.
+
+        First each log by itself; then, of one log, each message, since those before the one refused are fine.
+        """
+        parts: dict[object, list[Incoming]] = {}
+        alone = len({item.origin for item in items}) == 1
+        for number, item in enumerate(items):
+            parts.setdefault(number if alone else item.origin, []).append(item)
+        if len(parts) > 1:
+            for part in parts.values():
+                await self._slow(part)
+            return
+        (item,) = items
+        self.refusals.add(item.origin, error)
+        if not item.head or item.probe:
+            self._answer([(item, self._core.turn_away(item, REFUSED, "its log and its /readyz say why"))])
+        if self._refused_last:
+            await asyncio.sleep(_REFUSED_PAUSE)
+        self._refused_last = True
 
     async def _held(self, origins: set[str]) -> dict[str, Held]:
         known = await self._destination.positions(origins)
@@ -192,6 +228,8 @@ class Worker:
             began = time.perf_counter()
             await self._destination.commit(list(updates.values()))
             self._meters.committed(updates.values(), time.perf_counter() - began)
+            self.refusals.over(update.origin for update in updates.values() if update.batches)
+            self._refused_last = False
         if self.down is not None:
             log.info("the destination is back")
             self.down = None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from meterfabric_protocol.notice import Expired, LostBySink, SinkJoined
@@ -91,6 +92,36 @@ def test_a_database_that_is_stopped_killed_and_started_delays_and_costs_nothing(
     fabric.settle()
     found = books.check(fabric)
     assert not found["billing"].passed
+
+
+def test_a_database_that_refuses_costs_nothing_and_says_why_until_it_is_mended(
+    fabric: Fabric, own_postgres: PostgresServer
+) -> None:
+    url = own_postgres.new_database()
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute("CREATE ROLE writer LOGIN")
+        billing = fabric.add_sink("billing", url=url.replace("meterfabric@", "writer@"))
+        started(fabric, "file")
+        wait_until(lambda: "permission denied for database" in fabric.page(billing.worker, "/readyz"), "it says why")
+        with fabric.load("pod") as load:
+            more(load, 100)
+            server.execute(f"GRANT CREATE ON DATABASE {server.info.dbname} TO writer".encode())
+            wait_until(lambda: ready(billing), "its schema is made")
+            more(load, 100)
+            server.execute("REVOKE INSERT ON meterfabric.records FROM writer")
+            refused = "meterfabric_sink_destination_refused_total"
+            wait_until(lambda: fabric.metric(billing.worker, refused) > 0, "batches are refused")
+            assert not ready(billing)
+            assert "permission denied for table records" in fabric.page(billing.worker, "/readyz")
+            more(load, 100)
+            assert fabric.alarms("pod", "refused") > 0
+            assert not fabric.settled("billing")
+            server.execute("GRANT INSERT ON meterfabric.records TO writer")
+            wait_until(lambda: ready(billing), "it takes batches again")
+    fabric.settle()
+    found = books.check(fabric)
+    assert not found["billing"].passed
+    assert not found["file"].passed
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])

@@ -28,7 +28,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     receipt: every record of the batch that ends at ``about`` is durably held; ``cosignature`` is its note signature
     line. passed: that range was passed over as a stub. position: the message did not fit (or was a probe). conflict:
     the log the producer shows is not the one the sink holds. refused: ``reason`` says why, a stable word; ``detail`` is
-    for a person. Always ``size`` and ``root``: the position the sink durably holds of this log.
+    for a person. Always ``size`` and ``root``: the position the sink durably holds of this log, but for the reason
+    ``destination``, which tells none.
     """
 
     sink: str

@@ -192,6 +192,13 @@ class SinkCore:
         verdict.answers.append((item, self._answer(item, update.held, kind, batch.size, batch.cosignature or "")))
         return verdict
 
+    def turn_away(self, item: Incoming, reason: str, detail: str) -> Answer:
+        """The refusal of a message that the store won't have, whatever is right about it.
+
+        It tells no position (size 0): where the store refuses, what it holds may be unknown too.
+        """
+        return self._refuse(item, blank(item.origin), _Refusal("refused", reason, detail))
+
     def sign(self, answer: Answer) -> tuple[bytes, bytes]:
         """The frames of an answer: body and signature."""
         return sign_answer(answer, self._key)

@@ -50,7 +50,8 @@ class DestinationInUse(DestinationDown):
 
 
 class DestinationRefused(DestinationError):
-    """What is stored can't be used by this release or is damaged; waiting doesn't help, the message says what does."""
+    """The destination is there and says no: what is stored is damaged or of another release, a privilege is missing, a
+    constraint is in the way. Nothing of the commit is kept. Waiting doesn't help, the message says what does."""
 
 
 class PositionMoved(DestinationError):
@@ -65,7 +66,8 @@ class PositionMoved(DestinationError):
 
 
 class Destination(Protocol):
-    """Durable home of records and evidence. All methods raise DestinationDown while it can't be reached."""
+    """Durable home of records and evidence. All methods raise DestinationDown while it can't be reached,
+    DestinationRefused where it won't."""
 
     kind: Literal["transactional", "idempotent"]
     workers: Literal["one", "many"]
