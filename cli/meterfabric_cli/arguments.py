@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from meterfabric_protocol.fabric import seconds
+from meterfabric_protocol.notation import seconds
 
 Subparsers = Any  # argparse doesn't name the type in public
 Run = Callable[[argparse.Namespace], int]

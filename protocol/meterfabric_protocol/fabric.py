@@ -1,43 +1,20 @@
 """The two kinds a person writes: MeteringFabric and MeteringSink, `meterfabric.io/v1alpha1`.
 
-These types are the one source of truth for their fields, defaults and limits; what a person typed wrong is told by
-field, limit and value.
+What a person typed wrong is told by field, limit and value.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from meterfabric_protocol.errors import ProtocolError
+from meterfabric_protocol.fabric_spec import FabricSpec, Name, SinkSpec
+from meterfabric_protocol.notation import NEVER, amount, seconds
 
 API_VERSION: Final = "meterfabric.io/v1alpha1"
-NEVER: Final = "Never"
-
-Name = Annotated[str, Meta(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-Duration = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
-"""Go's notation: 168h, 1h30m, 250ms."""
-Expiry = Annotated[str, Meta(pattern=r"^(Never|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$")]
-"""A duration, or Never."""
-Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-"""Kubernetes' notation of bytes: 1Gi, 500M, 4096."""
-
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SCALES: Final = {
-    "": 1,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
 
 
 class FabricError(ProtocolError):
@@ -48,121 +25,6 @@ class FabricError(ProtocolError):
         self.where = where
         self.field = field
         self.problem = problem
-
-
-def seconds(text: str) -> float:
-    """Seconds of a duration such as ``1h30m``."""
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", text))
-
-
-def amount(text: str) -> int:
-    """Bytes of a quantity such as ``1Gi``."""
-    found = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", text)
-    if found is None:
-        raise ValueError(f"not a quantity: {text!r}")
-    return int(float(found[1]) * _SCALES[found[2]])
-
-
-class _Spec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    pass
-
-
-class Delivery(_Spec, frozen=True, kw_only=True):
-    """How long records wait, and how long an answer may take."""
-
-    expiry: Expiry = "168h"
-    receipt_timeout: Duration = "2s"
-    drain: Duration = "30s"
-
-
-class Relay(_Spec, frozen=True, kw_only=True):
-    """The relays: how many, and the bounds of each."""
-
-    replicas: Annotated[int, Meta(ge=1, le=100)] = 2
-    memory: Quantity = "24Mi"
-    max_connections: Annotated[int, Meta(ge=1, le=18_000)] = 10_000
-
-
-class Spool(_Spec, frozen=True, kw_only=True):
-    """The sidecar's durable store."""
-
-    quota: Quantity = "1Gi"
-    retain: Duration = "0s"
-    dedup_window: Duration = "10m"
-    dedup_records: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 250_000
-
-
-class BatchBounds(_Spec, frozen=True, kw_only=True):
-    """When a batch closes: whichever comes first."""
-
-    max_records: Annotated[int, Meta(ge=1, le=65_536)] = 4_096
-    max_bytes: Quantity = "1Mi"
-    max_delay: Duration = "2ms"
-
-
-class Sidecar(_Spec, frozen=True, kw_only=True):
-    """What runs beside a metering container."""
-
-    spool: Spool = Spool()
-    batch: BatchBounds = BatchBounds()
-    compression: Literal["none", "zstd"] = "zstd"
-
-
-class IdentitySpec(_Spec, frozen=True, kw_only=True):
-    """Producers' certificates."""
-
-    certificate_lifetime: Duration = "72h"
-
-
-class FabricLimits(_Spec, frozen=True, kw_only=True):
-    """What all ends of the fabric hold records to."""
-
-    record_bytes: Quantity = "256Ki"
-
-
-class FabricSpec(_Spec, frozen=True, kw_only=True):
-    """spec of a MeteringFabric."""
-
-    trust_domain: Annotated[str, Meta(max_length=255, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] = (
-        "meterfabric.local"
-    )
-    delivery: Delivery = Delivery()
-    relay: Relay = Relay()
-    sidecar: Sidecar = Sidecar()
-    identity: IdentitySpec = IdentitySpec()
-    limits: FabricLimits = FabricLimits()
-
-
-class FileDestination(_Spec, frozen=True, kw_only=True):
-    """NDJSON segments with an index."""
-
-
-class SqliteDestination(_Spec, frozen=True, kw_only=True):
-    """One SQLite database."""
-
-
-class PostgresDestination(_Spec, frozen=True, kw_only=True):
-    """PostgreSQL, schema `meterfabric`."""
-
-    url: Annotated[str, Meta(pattern=r"^postgres(ql)?://")]
-
-
-class DestinationSpec(_Spec, frozen=True, kw_only=True):
-    """Where records go: exactly one."""
-
-    file: FileDestination | None = None
-    sqlite: SqliteDestination | None = None
-    postgres: PostgresDestination | None = None
-
-
-class SinkSpec(_Spec, frozen=True, kw_only=True):
-    """spec of a MeteringSink."""
-
-    fabric: Name
-    destination: DestinationSpec
-    required: bool = True
-    when_full: Literal["Refuse", "ExpireOldest"] = "Refuse"
-    workers: Annotated[int, Meta(ge=1, le=100)] = 1
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,9 +91,10 @@ def _check_sink(where: str, spec: SinkSpec) -> None:
         raise FabricError(where, "spec.destination", f"exactly one of file, sqlite, postgres, not {len(chosen)}")
     if chosen[0] != "postgres" and spec.workers != 1:
         raise FabricError(where, "spec.workers", f"is {spec.workers}, a {chosen[0]} destination takes one worker")
+    postgres = spec.destination.postgres
+    if postgres is not None and (postgres.url is None) == (postgres.secret_ref is None):
+        raise FabricError(where, "spec.destination.postgres", "exactly one of url and secretRef")
     if not spec.required and spec.when_full == "Refuse":
-        return
-    if not spec.required:
         raise FabricError(where, "spec.whenFull", "an optional sink only expires: leave it out, or set required: true")
 
 
@@ -250,3 +113,6 @@ def _check_fabric(where: str, spec: FabricSpec) -> None:
         raise FabricError(where, "spec.relay.memory", f"is {spec.relay.memory}, at least 8Mi")
     if not 1_024 <= amount(spec.limits.record_bytes) <= 4 << 20:
         raise FabricError(where, "spec.limits.recordBytes", f"is {spec.limits.record_bytes}, 1Ki to 4Mi")
+    if not 600 <= seconds(spec.identity.certificate_lifetime) <= 30 * 86_400:
+        lifetime = spec.identity.certificate_lifetime
+        raise FabricError(where, "spec.identity.certificateLifetime", f"is {lifetime}, 10m to 720h")

@@ -47,6 +47,7 @@ PRODUCER = Producer("demo.example", "metering.demo", "local", "default", "machin
         (FABRIC + SINK.replace("namespace: metering", "namespace: b"), "spec.fabric: is b.demo"),
         (FABRIC + SINK.replace("sqlite: {}", ""), "spec.destination: exactly one of file, sqlite, postgres"),
         (FABRIC + SINK.replace("sqlite", "excel"), "spec.destination"),
+        (FABRIC + SINK.replace("sqlite: {}", "postgres: {secretRef: {name: db}}"), "no Secret here; write url"),
         (FABRIC + SINK.replace("v1alpha1", "v9"), "apiVersion: is 'meterfabric.io/v9'"),
         (FABRIC + "spec: {relay: {replicas: 0}}\n" + SINK, "spec.relay.replicas"),
         (FABRIC + "spec: {delivery: {drain: soon}}\n" + SINK, "spec.delivery.drain"),

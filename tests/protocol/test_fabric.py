@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from meterfabric_protocol import fabric as f
+from meterfabric_protocol.notation import amount, seconds
 
 FABRIC: dict[str, Any] = {
     "apiVersion": f.API_VERSION,
@@ -28,8 +29,8 @@ def test_a_fabric_of_defaults_is_read() -> None:
     made = f.read(FABRIC)
     assert isinstance(made, f.MeteringFabric)
     assert made.id == "metering.demo"
-    assert f.seconds(made.spec.delivery.expiry) == 7 * 86_400
-    assert f.amount(made.spec.sidecar.spool.quota) == 1 << 30
+    assert seconds(made.spec.delivery.expiry) == 7 * 86_400
+    assert amount(made.spec.sidecar.spool.quota) == 1 << 30
     assert made.spec.relay.replicas == 2
 
 
@@ -37,7 +38,7 @@ def test_a_sink_of_defaults_is_required_and_refuses_when_full() -> None:
     made = f.read(SINK)
     assert isinstance(made, f.MeteringSink)
     assert made.spec.required
-    assert made.spec.when_full == "Refuse"
+    assert made.spec.refuses
 
 
 @pytest.mark.parametrize(
@@ -45,14 +46,14 @@ def test_a_sink_of_defaults_is_required_and_refuses_when_full() -> None:
     [("168h", 604_800.0), ("1h30m", 5_400.0), ("250ms", 0.25), ("2m", 120.0), ("1.5s", 1.5), ("0s", 0.0)],
 )
 def test_durations(text: str, value: float) -> None:
-    assert f.seconds(text) == value
+    assert seconds(text) == value
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("1Gi", 1 << 30), ("500M", 500_000_000), ("4096", 4_096), ("1.5Ki", 1_536), ("2Ti", 2 << 40)]
 )
 def test_quantities(text: str, value: int) -> None:
-    assert f.amount(text) == value
+    assert amount(text) == value
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,10 @@ def test_quantities(text: str, value: int) -> None:
         (with_spec(SINK, destination={"file": {}, "sqlite": {}}), "spec.destination", "not 2"),
         (with_spec(SINK, destination={"postgres": {"url": "mysql://x"}}), "spec.destination.postgres.url", "regex"),
         (with_spec(SINK, workers=2), "spec.workers", "one worker"),
-        (with_spec(SINK, required=False, whenFull="ExpireOldest"), "spec.whenFull", "optional"),
+        (with_spec(SINK, required=False, whenFull="Refuse"), "spec.whenFull", "optional"),
         ({**SINK, "spec": {"destination": {"file": {}}}}, "spec", "fabric"),
+        (with_spec(SINK, destination={"postgres": {}}), "spec.destination.postgres", "exactly one"),
+        (with_spec(FABRIC, identity={"certificateLifetime": "1m"}), "spec.identity.certificateLifetime", "10m"),
     ],
 )
 def test_what_is_wrong_is_told_by_field_and_value(document: dict[str, Any], field: str, says: str) -> None:

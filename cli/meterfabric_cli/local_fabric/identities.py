@@ -24,8 +24,8 @@ from cryptography.x509 import load_pem_x509_certificates
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.local_fabric.layout import Layout
 from meterfabric_cli.local_fabric.objects import Objects
-from meterfabric_protocol.fabric import seconds
 from meterfabric_protocol.names import Producer, Sink, Subject
+from meterfabric_protocol.notation import seconds
 from meterfabric_runtime.authority import AuthorityError, Lifetimes, LocalAuthority, renewal_time
 from meterfabric_runtime.authority_desk import Desk
 from meterfabric_runtime.csr import EnrolmentRefused, make_csr

@@ -77,7 +77,7 @@ class Layout:
     def sink_url(self, sink: MeteringSink) -> str:
         """A sink's SINKURL."""
         chosen = sink.spec.destination
-        if chosen.postgres is not None:
+        if chosen.postgres is not None and chosen.postgres.url is not None:
             return chosen.postgres.url
         folder = self.sink(sink.metadata.name)
         return f"file:{folder}" if chosen.file is not None else f"sqlite:{folder / 'records.db'}"

@@ -56,6 +56,9 @@ def _checked(path: Path, found: list[MeteringFabric | MeteringSink]) -> Objects:
         if sink.spec.fabric != fabric.metadata.name or sink.metadata.namespace != fabric.metadata.namespace:
             belongs = f"{sink.metadata.namespace}.{sink.spec.fabric}"
             raise CommandError(f"{where}: spec.fabric: is {belongs}, the file's fabric is {fabric.id}")
+        postgres = sink.spec.destination.postgres
+        if postgres is not None and postgres.url is None:
+            raise CommandError(f"{where}: spec.destination.postgres.secretRef: there is no Secret here; write url")
         if sink.metadata.name in names:
             raise CommandError(f"{where}: metadata.name: stands twice")
         names.add(sink.metadata.name)

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from meterfabric_cli.local_fabric.layout import Layout
 from meterfabric_cli.local_fabric.objects import Objects
-from meterfabric_protocol.fabric import NEVER, MeteringSink, amount, seconds
+from meterfabric_protocol.fabric import MeteringSink
 from meterfabric_protocol.names import Producer
+from meterfabric_protocol.notation import NEVER, amount, seconds
 
 Component = Literal["sidecar", "relay", "sink"]
 DRAIN_ORDER: tuple[Component, ...] = ("sidecar", "relay", "sink")
@@ -68,7 +69,7 @@ def sink_entries(objects: Objects) -> list[dict[str, Any]]:
         {
             "name": sink.metadata.name,
             "required": sink.spec.required,
-            "when_full": "refuse" if sink.spec.required and sink.spec.when_full == "Refuse" else "expire-oldest",
+            "when_full": "refuse" if sink.spec.refuses else "expire-oldest",
             "expiry": None if expiry == NEVER else seconds(expiry),
         }
         for sink in objects.sinks
