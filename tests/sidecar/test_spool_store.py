@@ -9,7 +9,7 @@ import pytest
 
 from meterfabric_protocol import batch as batches
 from meterfabric_protocol.delivery.effects import CursorRow
-from meterfabric_protocol.notice import Opened
+from meterfabric_protocol.notice import Opened, SinkLeft
 from meterfabric_sidecar.spool import Spool, SpoolLocked, SpoolUnusable
 from tests.spools import (
     Clock,
@@ -119,6 +119,33 @@ async def test_boundaries_are_found_by_age_and_by_bytes(tmp_path: Path) -> None:
         assert await spool.boundary_after(rig.origin, first, one + 1) == sealed[3].size
         assert await spool.boundary_after(rig.origin, first, 1 << 30) == sealed[-1].size
         assert await spool.boundary_after(rig.origin, first, 0) == first
+
+
+async def test_boundaries_end_on_records_however_many_notices_follow(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, monotonic=clock) as rig:
+        spool, told = rig.spool, []
+        clock.reading += 10
+        for _ in range(5):
+            told.append(await rig.intake.seal_notices([SinkLeft(log=rig.origin, sink="a", size=0)]))
+        clock.reading += 10
+        (records,) = await rig.fill(1)
+        for _ in range(5):
+            clock.reading += 10
+            told.append(await rig.intake.seal_notices([SinkLeft(log=rig.origin, sink="a", size=0)]))
+        now = spool.clock.now()
+        assert await spool.boundary_at(rig.origin, 0, now) == records.size
+        assert await spool.boundary_at(rig.origin, 0, told[-2].sealed_at) == records.size
+        assert await spool.boundary_at(rig.origin, 0, told[4].sealed_at) == 0
+        assert await spool.boundary_at(rig.origin, records.size, now) == records.size
+        # Of notices no room comes, however many bytes they are: the next records must go.
+        assert await spool.boundary_after(rig.origin, 0, 1) == records.size
+        assert await spool.boundary_after(rig.origin, told[1].first, len(told[1].payload or b"")) == records.size
+        assert await spool.boundary_after(rig.origin, 0, 1 << 30) == records.size
+        assert await spool.boundary_after(rig.origin, records.size, 1 << 30) == records.size
+        (more,) = await rig.fill(1, start=10)
+        assert await spool.boundary_after(rig.origin, records.size, 1) == more.size
+        assert await spool.boundary_after(rig.origin, 0, 1) == records.size
 
 
 async def test_pending_is_what_lies_past_a_position(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ and touches a few pages, however large the backlog.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -194,38 +194,6 @@ def pending(db: sqlite3.Connection, log_id: int, position: int, now: float) -> P
         return Pending(0, 0, 0.0)
     first, end = rows[0], log(db, log_id)
     return Pending(end.records - first.records_before, end.stored - first.bytes_before, max(0.0, now - first.sealed_at))
-
-
-def boundary_at(db: sqlite3.Connection, log_id: int, first: int, sealed_by: float) -> int:
-    """The largest boundary whose batches from `first` on were all sealed at or before that reading of the clock."""
-    # Ages fall along a log, for its clock only goes forward.
-    return _bisect(db, log_id, first, lambda row: row.sealed_at <= sealed_by)
-
-
-def boundary_after(db: sqlite3.Connection, log_id: int, first: int, stored: int) -> int:
-    """The smallest boundary with at least `stored` payload bytes between `first` and it, or the log's end."""
-    rows = batches_from(db, log_id, first, 1)
-    if not rows or stored <= 0:
-        return first
-    start = rows[0].bytes_before
-    return _bisect(db, log_id, first, lambda row: row.bytes_before < start + stored)
-
-
-def _bisect(db: sqlite3.Connection, log_id: int, first: int, holds: Callable[[BatchRow], bool]) -> int:
-    """The end of the batches from `first` on for which `holds`, which none does after the first that doesn't.
-
-    About log2 of the leaves between `first` and the log's end lookups.
-    """
-    low, high = first, log(db, log_id).size
-    while low < high:
-        row = batch_over(db, log_id, (low + high) // 2)
-        if row is None:
-            return low
-        if holds(row):
-            low = row.size
-        else:
-            high = max(low, row.first)
-    return low
 
 
 def facts(db: sqlite3.Connection) -> list[LogFacts]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from meterfabric_protocol.limits import Limits
 
-from . import load, reader
+from . import boundaries, load, reader
 from .clock import SpoolClock
 from .files import Files
 from .reader import BatchRow
@@ -45,14 +45,16 @@ class SpoolReads:
         return await self._files.read(partial(reader.batches_from, log_id=self._ids[origin], first=first, count=count))
 
     async def boundary_at(self, origin: str, first: int, sealed_by: float) -> int:
-        """The largest boundary whose batches from `first` on were all sealed when `clock` read `sealed_by` or less."""
+        """Where the last batch of records from `first` on ends that was sealed when `clock` read `sealed_by` or less;
+        `first` where there is none."""
         log = self._ids[origin]
-        return await self._files.read(lambda db: reader.boundary_at(db, log, first, sealed_by))
+        return await self._files.read(lambda db: boundaries.boundary_at(db, log, first, sealed_by))
 
     async def boundary_after(self, origin: str, first: int, stored: int) -> int:
-        """The smallest boundary with at least `stored` payload bytes between `first` and it, or the log's end."""
+        """The end of the batch of records with which about `stored` payload bytes lie between `first` and it; at least
+        one such batch where there is one, else `first`."""
         log = self._ids[origin]
-        return await self._files.read(lambda db: reader.boundary_after(db, log, first, stored))
+        return await self._files.read(lambda db: boundaries.boundary_after(db, log, first, stored))
 
     async def pending(self, origin: str, position: int) -> Pending:
         """Records, bytes and age of what lies between a position (a boundary) and the log's end."""
