@@ -28,6 +28,7 @@ from meterfabric_sidecar.dedup import Dedup
 from meterfabric_sidecar.intake import Intake
 from meterfabric_sidecar.keys import KeyFolder
 from meterfabric_sidecar.producer_log import ProducerLog, origin_maker
+from meterfabric_sidecar.settings import SpoolPart
 from meterfabric_sidecar.spool import Spool, SpoolSettings
 from meterfabric_sidecar.spool.schema import LOG_SPAN, PAGE_BYTES, row_crc
 
@@ -75,7 +76,8 @@ class _Sidecar:
     def __init__(self, spool: Spool, folder: Path) -> None:
         self.spool = spool
         self.log = ProducerLog(spool, KeyFolder(folder / "key"), origin_maker("bench.backlog", "bench", "pod"))
-        dedup = Dedup(spool)
+        window = SpoolPart()
+        dedup = Dedup(spool, window.dedup_records, window.dedup_seconds)
         self.intake = Intake(self.log, dedup)
         self.start = dedup.load
 

@@ -86,7 +86,7 @@ async def opened(
     try:
         keys = KeyFolder(folder / "key")
         log = ProducerLog(spool, keys, MAKE_ORIGIN, compression)
-        dedup = Dedup(spool, dedup_records)
+        dedup = Dedup(spool, dedup_records, 600.0)
         await dedup.load()
         rig = Rig(spool, log, dedup, Intake(log, dedup, intake), keys)
         rig.intake.on_sealed = log.on_sealed = rig.sealed.append

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from meterfabric_protocol.limits import DEDUP_RECORDS
 from meterfabric_protocol.notation import Cores, Duration, Expiry, Quantity
 
 Name = Annotated[str, Meta(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
@@ -57,7 +58,7 @@ class Spool(_Spec, frozen=True, kw_only=True):
     quota: Quantity = "1Gi"
     retain: Duration = "0s"
     dedup_window: Duration = "10m"
-    dedup_records: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 250_000
+    dedup_records: Annotated[int, Meta(ge=1_000, le=10_000_000)] = DEDUP_RECORDS
     claim: SpoolClaim | None = None
 
 

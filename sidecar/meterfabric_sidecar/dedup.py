@@ -7,9 +7,6 @@ from typing import Final, Generic, Protocol, TypeVar
 from .spool import Spool
 from .window import Window
 
-DEFAULT_RECORDS: Final = 340_000
-"""Just under what two dicts of 2**18 slots hold; 22 MiB."""
-DEFAULT_SECONDS: Final = 600.0
 _CHUNK: Final = 64
 
 
@@ -63,7 +60,7 @@ class Dedup:
     The keys take at most an eighth of the spool's quota.
     """
 
-    def __init__(self, spool: Spool, records: int = DEFAULT_RECORDS, seconds: float = DEFAULT_SECONDS) -> None:
+    def __init__(self, spool: Spool, records: int, seconds: float) -> None:
         self._spool = spool
         self._window = Window(records, seconds, spool.pressure().quota // 8, spool.recent)
         self._next_seq = 1

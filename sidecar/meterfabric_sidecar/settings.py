@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from meterfabric_protocol.limits import DEDUP_RECORDS
+
 
 @dataclass(frozen=True)
 class SpoolPart:
@@ -15,7 +17,7 @@ class SpoolPart:
     retain: float = 0.0
     """Records are kept this long after every sink has them."""
     dedup_seconds: float = 600.0
-    dedup_records: int = 250_000
+    dedup_records: int = DEDUP_RECORDS
 
 
 @dataclass(frozen=True)
