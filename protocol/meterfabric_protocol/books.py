@@ -20,7 +20,7 @@ from meterfabric_protocol.intervals import Range, split
 Fate: TypeAlias = Literal[
     "delivered",  # held
     "repeated",  # passed over here, because the same batch is held in the log that this one repeats
-    "damaged",  # passed over: found damaged on the sidecar's disk, a notice says so
+    "damaged",  # passed over, or not repeated: found damaged on the sidecar's disk, a notice says so
     "expired",  # passed over: given up for this sink, a notice says so
     "lost",  # passed over: the sink had received it and lost it, a notice says so
     "unowed",  # passed over or not sent: from before the sink joined or after it left, a notice says so
@@ -260,5 +260,8 @@ def _behind(held: Held, at: int, said: _Said, waiting: Fate) -> list[Stretch]:
     stretches += [Stretch(*each, "unknown", waiting) for each in outside]
     inside, outside = split((cut, end), said.again)
     stretches += [Stretch(*each, "unknown", "repeated") for each in inside]
-    stretches += [Stretch(*each, "unknown", "missing") for each in outside]
+    for part in outside:
+        damaged, missing = split(part, said.damaged)
+        stretches += [Stretch(*each, "unknown", "damaged") for each in damaged]
+        stretches += [Stretch(*each, "unknown", "missing") for each in missing]
     return sorted(stretches, key=lambda each: each.first)

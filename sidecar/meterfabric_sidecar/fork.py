@@ -23,7 +23,7 @@ async def plan(spool: Spool, log: LogRow, common: int, *, besides: int = 0) -> t
     """The batches of `log` past `common` that can be repeated in a new log, right behind its first notices.
 
     `besides` is how many notices stand there that name none of them. What an earlier fork repeated is not repeated
-    again.
+    again. What is found damaged can't be: the spool has it told of (`Spool.leaves`), since nobody will ever fetch it.
     """
     found: list[tuple[int, int, bytes]] = []
     first = common

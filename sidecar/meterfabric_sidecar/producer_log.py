@@ -14,7 +14,7 @@ from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hashes
 
 from .fork import fillers, named, plan, repeatable
 from .keys import Head, KeyFolder
-from .opening import Begin, GoOn, decide
+from .opening import Begin, Ended, GoOn, decide
 from .sealer import Sealed, Sealer
 from .spool import LogRow, Spool, StoredBatch
 from .spool.clock import utc_now
@@ -128,7 +128,7 @@ class ProducerLog:
         if self._sealer is not None and self._sealer.origin in growing - {row.origin}:
             await self.close()
             # It may never have got a certificate: then it is taken on the new log's word alone.
-            ended = self.sealer.origin, self.sealer.frontier.size, self.sealer.frontier.root()
+            ended = Ended(self.sealer.origin, self.sealer.frontier.size, self.sealer.frontier.root(), "restart")
         again = await plan(self.spool, row, common, besides=0 if ended is None else 1)
         root = await self.spool.root_at(row.origin, common) if common else EMPTY_ROOT
         if root is None:

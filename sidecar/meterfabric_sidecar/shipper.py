@@ -80,15 +80,16 @@ class Shipper:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._forking: dict[str, _Forking] = {}
-        spool.on_damaged = self._damaged
 
     # What others tell
 
     async def start(self) -> None:
         """Take over the logs that the spool has."""
         now = self._now()
+        self._spool.on_damaged = self._damaged
         for facts in await self._spool.facts():
             self._do(self.core.add_log(facts, now))
+        # What was found damaged before this, too, while the log was opened.
         for untold in await self._spool.untold():
             self._do(self.core.damaged(untold.origin, untold.first, untold.size, untold.cause, now))
 

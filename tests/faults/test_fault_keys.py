@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from meterfabric_protocol.notice import Continues
+from meterfabric_protocol.notice import Continues, Damaged
 from tests.faults import books
 from tests.faults.fabric import Fabric
 from tests.faults.load import Load
@@ -154,6 +155,81 @@ def test_a_log_that_was_never_enrolled_is_vouched_for_by_the_one_that_continues_
     for found in books.check(pair).values():
         assert reasons(found) == ["key-lost"]
         assert sum(held.vouched_by != "" for held in found.held.values()) == 1
+
+
+def test_a_spool_from_before_its_keys_log_still_delivers_its_last_one_though_never_enrolled(pair: Fabric) -> None:
+    pair.enrolling.clear()
+    other = pair.add_sidecar("other")
+    other.start()
+    other.ready()
+    with pair.load("other") as load:
+        wait_until(lambda: load.count >= 100, "records are accepted without a certificate")
+    other.kill()
+    spool, copy = pair.spool("other"), pair.spool("other").with_suffix(".earlier")
+    shutil.copytree(spool, copy)
+    (pair.key_folder("other") / "producer.key").unlink()
+    other.start()
+    other.ready()
+    # Another log has signed something, and its key lives on beside a spool that knows nothing of it.
+    other.kill()
+    shutil.rmtree(spool)
+    copy.rename(spool)
+    pair.enrolling.set()
+    other.start()
+    other.ready()
+    accept(pair, 100)
+    pair.settle()
+    for found in books.check(pair).values():
+        assert reasons(found) == ["rollback", "rollback"]
+        assert not found.passed
+        assert all(record in found.records for record in load.accepted)
+        assert sum(held.vouched_by != "" for held in found.held.values()) == 2
+
+
+def test_a_batch_that_a_fork_can_not_repeat_is_told_of_as_damaged(pair: Fabric) -> None:
+    accept(pair, 200)
+    pair.settle()
+
+    def meanwhile() -> None:
+        accept(pair, 200)
+        pair.settle()
+        for sink in pair.sinks.values():
+            sink.worker.kill()
+
+    pair.sidecars["pod"].settings["compression"] = "none"
+    go_back(pair, [pair.spool("pod"), pair.key_folder("pod")], meanwhile)
+    # A second root is signed for sizes that the sinks have already, and part of what stands under it rots.
+    branch = accept(pair, 200)
+    pair.sidecars["pod"].kill()
+    victim = branch.accepted[len(branch.accepted) // 2]
+    with sqlite3.connect(pair.spool("pod") / "spool.db") as database:
+        rotten = database.execute(
+            "UPDATE payloads SET body = replace(body, ?, ?) WHERE instr(body, ?)",
+            (victim.decode(), victim.replace(b"xxx", b"xxy", 1).decode(), victim.decode()),
+        )
+        assert rotten.rowcount == 1
+    database.close()
+    pair.start()
+    accept(pair, 100)
+    pair.settle()
+    wait_until(lambda: pair.status("pod") and pair.alarms("pod", "damaged") == 1, "the damage is found")
+    wait_until(lambda: told(pair), "a notice of it is with every sink")
+    for found in books.check(pair).values():
+        assert "forked" in reasons(found)
+        assert victim not in found.records
+        missed = sum(record not in found.records for record in branch.accepted)
+        (notice,) = found.of(Damaged)
+        assert sum(size - first for first, size in notice.ranges) == missed <= 20
+
+
+def told(fabric: Fabric) -> bool:
+    """Whether no damage is left that no notice tells of, and all are with every sink."""
+    database = sqlite3.connect(f"file:{fabric.spool('pod')}/spool.db?mode=ro", uri=True)
+    try:
+        found = database.execute("SELECT told FROM batches WHERE damaged IS NOT NULL").fetchall()
+    finally:
+        database.close()
+    return found == [(1,)] and fabric.settled()
 
 
 def test_a_lost_spool_is_told_of_by_the_log_that_follows(pair: Fabric) -> None:

@@ -107,6 +107,13 @@ def test_past_the_named_end_nothing_is_pending() -> None:
     assert fates(books) == [(0, 2, "delivered"), (2, 3, "pending"), (3, 5, "repeated"), (5, 9, "missing")]
 
 
+def test_what_a_fork_could_not_repeat_is_damaged_where_a_notice_says_so() -> None:
+    again = continues(notice.Again(3, 5, 1, ROOT))
+    said = (again, notice.Damaged(log=LOG, ranges=((4, 7),), cause="hash"))
+    (books, _) = account([evidence(batch(0, 3), head=9, final_size=3), evidence(said=said, log=LATER)], "billing")
+    assert fates(books) == [(0, 3, "delivered"), (3, 5, "repeated"), (5, 7, "damaged"), (7, 9, "missing")]
+
+
 def test_what_a_sink_that_left_did_not_get_is_unowed() -> None:
     said = notice.SinkLeft(log=LOG, sink="billing", size=3)
     (books,) = account([evidence(batch(0, 3), head=9, said=(said,))], "billing")

@@ -1,5 +1,8 @@
 """Which log a sidecar goes on with: every case of key, head and spool."""
 
+from dataclasses import replace
+
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET
 
@@ -7,11 +10,11 @@ from meterfabric_protocol.limits import NOTICE_AGAIN
 from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hash
 from meterfabric_protocol.notice import Again, Continues, Opened
 from meterfabric_sidecar.keys import Head, Held
-from meterfabric_sidecar.opening import Begin, GoOn, decide, first_leaves
+from meterfabric_sidecar.opening import Begin, Ended, GoOn, decide, first_leaves
 from meterfabric_sidecar.spool.rows import LogRow, LogState
 from tests.spools import MAKE_ORIGIN
 
-KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+KEY, OTHER, THIRD = (Ed25519PrivateKey.generate() for _ in range(3))
 SIZE = 7
 FRONTIER = CompactRange.empty().append([leaf_hash(bytes([n])) for n in range(SIZE)])
 
@@ -96,9 +99,32 @@ def test_a_spool_that_was_lost_is_told_as_far_as_it_was_heard() -> None:
     assert decide(holding, head, [], None) == Begin(ORIGIN, 0, EMPTY_ROOT, SIZE, "spool-lost")
 
 
-def test_a_copy_of_the_spool_from_before_the_keys_log_is_a_rollback() -> None:
+@pytest.mark.parametrize("state", ["active", "closed", "dead"])
+@pytest.mark.parametrize("key", [True, False])
+def test_a_copy_of_the_spool_from_before_the_keys_log_is_a_rollback_and_its_last_log_is_continued_too(
+    state: LogState, key: bool
+) -> None:
     holding, head = held(3, b"3" * 32, OTHER)
-    assert decide(holding, head, [log()], None) == Begin(log(OTHER).origin, 0, EMPTY_ROOT, 3, "rollback")
+    begin = decide(holding if key else None, head, [log(THIRD, "closed"), log(state=state)], None)
+    ended = Ended(ORIGIN, SIZE, FRONTIER.root(), "rollback")
+    assert begin == Begin(log(OTHER).origin, 0, EMPTY_ROOT, 3, "rollback", ended=ended)
+    assert isinstance(begin, Begin)
+    assert begin.notices("new") == [
+        Continues(log="new", previous=log(OTHER).origin, size=0, root=EMPTY_ROOT, heard=3, reason="rollback"),
+        Continues(log="new", previous=ORIGIN, size=SIZE, root=FRONTIER.root(), reason="rollback"),
+    ]
+
+
+def test_a_last_log_that_is_broken_is_left_to_the_log_that_repeats_it() -> None:
+    holding, head = held(3, b"3" * 32, OTHER)
+    begin = decide(holding, head, [replace(log(), broken_at=2)], None)
+    assert begin == Begin(log(OTHER).origin, 0, EMPTY_ROOT, 3, "rollback")
+
+
+def test_a_key_that_never_signed_leaves_the_last_log_to_be_continued() -> None:
+    holding, head = held(0, EMPTY_ROOT, OTHER)
+    assert decide(holding, head, [log(state="closed")], None) == Begin(ORIGIN, SIZE, FRONTIER.root(), None, "restart")
+    assert decide(holding, head, [log(state="dead")], None) == Begin(ORIGIN, SIZE, FRONTIER.root(), None, "key-lost")
 
 
 def test_a_key_that_never_signed_is_forgotten() -> None:

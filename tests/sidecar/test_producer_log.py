@@ -1,6 +1,7 @@
 """The pod's log across keys, restarts, rollbacks and forks."""
 
 import shutil
+import sqlite3
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,33 @@ async def test_a_spool_copied_back_from_before_never_signs_a_second_root(tmp_pat
         assert rig.origin != origin
         notice = await first_notice(rig)
         assert (notice.previous, notice.size, notice.heard, notice.reason) == (origin, 11, 21, "rollback")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_spool_copied_back_from_before_the_keys_log_keeps_what_it_still_has_to_deliver(
+    tmp_path: Path, closed: bool
+) -> None:
+    async with opened(tmp_path, close=closed) as rig:
+        await rig.fill(1)
+        earlier = rig.origin
+    shutil.copytree(tmp_path / "spool", tmp_path / "copy")
+    if not closed:
+        (tmp_path / "key" / KEY_FILE).unlink()
+    async with opened(tmp_path) as rig:
+        await rig.fill(1, start=10)
+        lost = rig.origin
+    shutil.rmtree(tmp_path / "spool")
+    (tmp_path / "copy").rename(tmp_path / "spool")
+    async with opened(tmp_path) as rig:
+        leaves = await leaves_in(rig.spool)
+        assert only_records(leaves[earlier]) == [record(n) for n in range(10)]
+        old = await rig.spool.log(earlier)
+        assert old.state == "closed" if closed else "dead"
+        assert only_notices(leaves[rig.origin]) == [
+            Continues(log=rig.origin, previous=lost, size=0, root=EMPTY_ROOT, heard=11, reason="rollback"),
+            Continues(log=rig.origin, previous=earlier, size=old.size, root=old.frontier.root(), reason="rollback"),
+        ]
+        await rig.fill(1, start=20)
 
 
 async def test_a_deleted_spool_with_its_key_alive_is_told(tmp_path: Path) -> None:
@@ -176,6 +204,28 @@ async def test_a_fork_leaves_out_what_is_gone(tmp_path: Path) -> None:
         assert (notice.size, notice.root) == (0, EMPTY_ROOT)
         leaves = (await leaves_in(rig.spool))[rig.origin]
         assert not any(isinstance(each, Opened) for each in only_notices(leaves))
+
+
+async def test_what_a_fork_finds_damaged_is_put_aside_and_told_of(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rig:
+        batches = await rig.fill(4)
+        origin = rig.origin
+    bad = batches[2]
+    db = sqlite3.connect(tmp_path / "spool" / "spool.db")
+    with db:
+        db.execute("UPDATE payloads SET body = replace(body, 'usage', 'usagf') WHERE first = ?", (bad.first,))
+    db.close()
+    async with opened(tmp_path) as rig:
+        found: list[tuple[str, int, int, str]] = []
+        rig.spool.on_damaged = lambda *damage: found.append(damage)
+        await rig.intake.fork(origin, batches[0].size)
+        assert found == [(origin, bad.first, bad.size, "hash")]
+        assert [(each.first, each.size) for each in await rig.spool.untold()] == [(bad.first, bad.size)]
+        again = (await first_notice(rig)).again
+        assert [(each.at, each.first) for each in again] == [(1, batches[1].first), (11, batches[3].first)]
+        leaves = (await leaves_in(rig.spool))[rig.origin]
+        assert only_records(leaves) == [record(n) for n in (*range(10, 20), *range(30, 40))]
+        assert len(list((tmp_path / "spool" / "quarantine").iterdir())) == 1
 
 
 @pytest.mark.parametrize("failures", range(1, 6))

@@ -99,18 +99,7 @@ class Logs(ABC):
         return self.disk.logs[origin]
 
     def _begin(self, begin: Begin) -> None:
-        last = next(reversed(self.disk.logs.values()), None)
-
-        def why(origin: str) -> list[Notice]:
-            those: list[Notice] = list(begin.notices(origin))
-            if last is not None and last.origin != begin.previous:
-                # The head was of a log that the disk holds no more; nobody else vouches for the last one that it has.
-                those.append(
-                    Continues(log=origin, previous=last.origin, size=last.size, root=last.root, reason="rollback")
-                )
-            return those
-
-        self._new_log(why)
+        self._new_log(begin.notices)
 
     def _fork(self, fork: fx.Fork) -> None:
         """End a log where a sink's branch parts from it, and append what lies past that again in a new one."""

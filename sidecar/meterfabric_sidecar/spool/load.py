@@ -64,13 +64,15 @@ def fetch(
     return found, None
 
 
-def leaves(db: sqlite3.Connection, log: LogRow, first: int, limits: Limits) -> list[bytes] | None:
-    """The leaves of the batch that begins at `first`, verified; None where they are gone."""
+def leaves(db: sqlite3.Connection, log: LogRow, first: int, limits: Limits) -> list[bytes] | Damage | None:
+    """The leaves of the batch that begins at `first`, verified; None where they are gone, Damage where that is news."""
     rows = reader.batches_from(db, log.id, first, 1)
     if not rows or rows[0].first != first:
         return None
     loaded = _load(db, log, rows[0], limits)
-    if isinstance(loaded, Damage) or loaded.payload is None:
+    if isinstance(loaded, Damage):
+        return loaded
+    if loaded.payload is None:
         return None
     header = batches.decode_header(loaded.header, limits)
     return batches.split(batches.unpack(loaded.payload, header, decompress), header, limits)

@@ -6,9 +6,7 @@ Every question is a lookup by (log, first) or a bisection of such; none walks a 
 import sqlite3
 from functools import partial
 
-from meterfabric_protocol.limits import Limits
-
-from . import boundaries, load, reader
+from . import boundaries, reader
 from .clock import SpoolClock
 from .files import Files
 from .reader import BatchRow
@@ -21,7 +19,6 @@ class SpoolReads:
     clock: SpoolClock
     _files: Files
     _ids: dict[str, int]
-    _limits: Limits
 
     async def logs(self) -> list[LogRow]:
         """All logs, oldest first, as committed."""
@@ -34,11 +31,6 @@ class SpoolReads:
     async def root_at(self, origin: str, size: int) -> bytes | None:
         """The log's root at a batch boundary; None where `size` is none."""
         return await self._files.read(partial(reader.root_at, log_id=self._ids[origin], size=size))
-
-    async def leaves(self, origin: str, first: int) -> list[bytes] | None:
-        """The leaves of the batch that begins at `first`, verified; None where they are gone."""
-        log = self._ids[origin]
-        return await self._files.read(lambda db: load.leaves(db, reader.log(db, log), first, self._limits))
 
     async def batches(self, origin: str, first: int, count: int) -> list[BatchRow]:
         """Up to `count` batches from leaf `first` on, without their payloads."""

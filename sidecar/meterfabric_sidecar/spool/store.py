@@ -119,6 +119,18 @@ class Spool(SpoolUpkeep):
             await self._put_aside(origin, damage)
         return found
 
+    async def leaves(self, origin: str, first: int) -> list[bytes] | None:
+        """The leaves of the batch that begins at `first`, verified; None where they are gone.
+
+        A payload that is found damaged is put aside, and `on_damaged` told, as in `fetch`.
+        """
+        log = self._ids[origin]
+        found = await self._files.read(lambda db: load.leaves(db, reader.log(db, log), first, self._limits))
+        if isinstance(found, load.Damage):
+            await self._put_aside(origin, found)
+            return None
+        return found
+
     async def commit(self, batch: Sealing, after: Callable[[], None] = lambda: None, also: Also | None = None) -> None:
         """Store a sealed batch durably, `also` in the same transaction, then run `after` in the writer's thread (it
         writes the key's head).
