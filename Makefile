@@ -12,6 +12,9 @@ STAMPS := $(VENV)/.stamps
 # Files that ruff checks; mypy's are in pyproject.toml.
 SOURCES := protocol runtime sidecar relay sink client cli tests bench examples scripts
 
+# What the package's C part is made of.
+NATIVE := scripts/build_native.py protocol/meterfabric_protocol/_merkle.c
+
 # How long or how much, for the targets that say so.
 SECONDS ?= 60
 N ?= 100000
@@ -46,11 +49,13 @@ $(STAMPS)/venv:
 	@$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/debian: scripts/debian.sh | $(STAMPS)/venv
-	@scripts/debian.sh jq:jq ip:iproute2 psql:postgresql-client 'ls /usr/lib/postgresql/*/bin/initdb':postgresql
+$(STAMPS)/debian: scripts/debian.sh Makefile | $(STAMPS)/venv
+	@scripts/debian.sh cc:gcc 'test -e /usr/include/stdio.h':libc6-dev 'test -e /usr/include/openssl/evp.h':libssl-dev \
+	  '$(PYTHON)-config --includes':python3-dev \
+	  jq:jq ip:iproute2 psql:postgresql-client 'ls /usr/lib/postgresql/*/bin/initdb':postgresql
 	@touch $@
 
-$(STAMPS)/python: requirements-dev.lock pyproject.toml | $(STAMPS)/venv
+$(STAMPS)/python: requirements-dev.lock pyproject.toml $(NATIVE) | $(STAMPS)/venv $(STAMPS)/debian
 	@echo "setup: the packages of requirements-dev.lock, each held to its hash"
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
@@ -76,6 +81,7 @@ lock: setup ## resolve the dependencies again and write the lock files
 
 .PHONY: clean
 clean: ## remove what the targets made: environment, caches, demo
+	rm -f protocol/meterfabric_protocol/*.so
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build $(DEMO_DIR)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -100,8 +100,7 @@ def _log(turn: int) -> list[LogUpdate]:
         expected, stored = frontier.size, []
         for number in range(BATCHES):
             payload = events.message(commit * BATCHES + number)
-            hashes = leaf_hashes(payload.splitlines())
-            header, frontier = batch.seal(origin, key, frontier, hashes, "records", payload)
+            header, frontier = batch.seal(origin, key, frontier, leaf_hashes(payload.splitlines()), "records", payload)
             stored.append(
                 StoredBatch(
                     origin=origin,

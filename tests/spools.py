@@ -9,7 +9,7 @@ from typing import Literal
 
 from meterfabric_protocol import batch as batches
 from meterfabric_protocol import notice
-from meterfabric_protocol.merkle import CompactRange
+from meterfabric_protocol.merkle import CompactRange, leaf_hashes
 from meterfabric_protocol.record import Split, split_lines
 from meterfabric_sidecar.dedup import Dedup
 from meterfabric_sidecar.intake import Intake, IntakeSettings
@@ -126,7 +126,7 @@ def verified(stored: Sequence[StoredBatch], public_key: bytes) -> list[bytes]:
     for batch in stored:
         header = batches.decode_header(batch.header)
         found = leaves_of(batch)
-        frontier = batches.verify(header, found, frontier, public_key)
+        frontier = batches.verify(header, leaf_hashes(found), frontier, public_key)
         assert frontier.size == batch.size
         leaves += found
     return leaves

@@ -22,7 +22,7 @@ from . import checkpoint
 from .checkpoint import Checkpoint, SignedCheckpoint
 from .errors import Malformed
 from .limits import DEFAULT, ORIGIN_BYTES, Limits
-from .merkle import HASH_BYTES, MAX_SIZE, CompactRange, leaf_hashes
+from .merkle import HASH_BYTES, MAX_SIZE, CompactRange, leaf_hashes, line_hashes
 
 MAGIC: Final = b"MFB"
 VERSION: Final = 1
@@ -37,7 +37,12 @@ Compress: TypeAlias = Callable[[bytes], bytes]
 _MAX_ROOTS: Final = 2 * 63 * HASH_BYTES
 _HEADER_OVERHEAD: Final = 128
 _FIRST_BYTE: Final = itemgetter(0)
-_MARKS: Final[dict[Content, int]] = {"records": ord("{"), "notices": ord("!")}
+_LAST_BYTE: Final = itemgetter(-1)
+_MARKS: Final[dict[Content, tuple[int, int]]] = {
+    "records": (ord("{"), ord("}")),
+    "notices": (ord("!"), ord("}")),
+}
+"""How leaves of each kind begin and end: JSON objects both, and a notice's mark before."""
 
 
 class BatchHeader(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -196,27 +201,38 @@ def split(payload: bytes, header: BatchHeader, limits: Limits = DEFAULT) -> list
         raise Malformed("batch payload", f"leaf {header.first + leaves.index(b'')} is empty")
     if header.length > limits.record_bytes and max(map(len, leaves)) > limits.record_bytes:
         raise Malformed("batch payload", f"a leaf of {max(map(len, leaves))} bytes, at most {limits.record_bytes}")
-    if set(map(_FIRST_BYTE, leaves)) != {_MARKS[header.of]}:
+    first, last = _MARKS[header.of]
+    if set(map(_FIRST_BYTE, leaves)) != {first} or set(map(_LAST_BYTE, leaves)) != {last}:
         raise Malformed("batch payload", f"a leaf that is none of {header.of}")
     return leaves
+
+
+def hash_leaves(payload: bytes, header: BatchHeader, limits: Limits = DEFAULT) -> bytes:
+    """The leaf hashes of a payload, 32 bytes each; none for a stub. Takes and refuses just what `split` does."""
+    if header.kind != "stub" and len(payload) == header.length:
+        found = line_hashes(payload, header.count, *_MARKS[header.of], limits.record_bytes)
+        if found is not None:
+            return found
+    # It knows what is wrong.
+    return leaf_hashes(split(payload, header, limits))
 
 
 def seal(
     origin: str,
     key: Ed25519PrivateKey,
     frontier: CompactRange,
-    hashes: Sequence[bytes],
+    leaves: bytes,
     kind: Content,
     payload: bytes,
 ) -> tuple[BatchHeader, CompactRange]:
     """Seal leaves into a batch: its header with the signed checkpoint, and the log's frontier after it.
 
-    `frontier` is the range [0, first) before the batch, `hashes` are the leaf hashes of the batch, `payload` is what
-    `join` makes of its leaves. Raises ValueError where there are no leaves or `frontier` isn't one.
+    `frontier` is the range [0, first) before the batch, `leaves` are the leaf hashes of the batch, `payload` is what
+    `join` makes of the leaves. Raises ValueError where there are no leaves or `frontier` isn't one.
     """
-    if not hashes:
+    if not leaves:
         raise ValueError("a batch of no leaves")
-    roots = CompactRange.empty(frontier.size).append(hashes)
+    roots = CompactRange.empty(frontier.size).append(leaves)
     after = frontier.extend(roots)
     note = checkpoint.sign(Checkpoint(origin, after.size, after.root(), frontier.size), key)
     header = BatchHeader(
@@ -227,22 +243,22 @@ def seal(
 
 def verify(
     header: BatchHeader,
-    leaves: Sequence[bytes],
+    leaves: bytes,
     frontier: CompactRange,
     public_key: bytes,
     limits: Limits = DEFAULT,
 ) -> CompactRange:
     """The log's frontier after this batch, once the producer's signature is seen to cover all of it.
 
-    `leaves` are what `split` gave (none for a stub), `frontier` is the range [0, first) held so far, `public_key` the
-    log's (32 bytes, Ed25519). Raises ValueError where the batch doesn't begin at the frontier, which the caller knows
-    before it asks; Malformed where leaves, roots and checkpoint don't fit each other; BadSignature.
+    `leaves` are the hashes that `hash_leaves` gave (none for a stub), `frontier` is the range [0, first) held so far,
+    `public_key` the log's (32 bytes, Ed25519). Raises ValueError where the batch doesn't begin at the frontier, which
+    the caller knows before it asks; Malformed where leaves, roots and checkpoint don't fit each other; BadSignature.
     """
     if frontier.first or frontier.size != header.first:
         raise ValueError(f"a batch from {header.first} can't be verified at [{frontier.first}, {frontier.size})")
     stated = checkpoint.authenticate(_stated(header, limits), header.origin, public_key)
     roots = header.range
-    if header.kind != "stub" and CompactRange.empty(header.first).append(leaf_hashes(leaves)) != roots:
+    if header.kind != "stub" and CompactRange.empty(header.first).append(leaves) != roots:
         raise Malformed("batch", "its leaves don't add up to its subtree roots")
     after = frontier.extend(roots)
     if after.root() != stated.root:

@@ -21,7 +21,6 @@ last one counts, here and in every reader of ours. Nesting is bounded by the dec
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -29,6 +28,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from .binary_mode import from_binary
 from .limits import ATTRIBUTE_CHARACTERS, DEFAULT, Limits
+from .merkle import line_hashes
 from .record_error import RecordError, explain, shown
 
 __all__ = ["Event", "RecordError", "Split", "from_binary", "one", "split_array", "split_lines"]
@@ -57,10 +57,17 @@ class _PlainEvent(Event, forbid_unknown_fields=True, gc=False):
 
 
 class Split(NamedTuple):
-    """A body's records, each one line, and each one's key: `source + "\\x1f" + id`."""
+    """A body's records as the payload of a batch (each followed by a newline), each one's key `source + "\\x1f" + id`,
+    and their leaf hashes, 32 bytes each."""
 
-    records: list[bytes]
+    payload: bytes
     keys: list[str]
+    hashes: bytes
+
+    @property
+    def records(self) -> list[bytes]:
+        """The records one by one."""
+        return self.payload.split(b"\n")[:-1]
 
 
 class _Form(NamedTuple):
@@ -89,8 +96,6 @@ _BETWEEN: Final = "\x1f"
 _SPACE: Final = b" \t\r\n"
 _FOLDED: Final = bytes.maketrans(b"\r\n", b"  ")
 _CONTROLS: Final = bytes([*range(0x20), 0x7F])
-_FIRST: Final = itemgetter(0)
-_LAST: Final = itemgetter(-1)
 # CloudEvents 1.0.2 section 3.1, type String: what may not stand in an attribute.
 _PLANE_ENDS: Final = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
 _BARRED: Final = re.compile(f"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef{_PLANE_ENDS}]")
@@ -102,19 +107,19 @@ def split_lines(body: bytes, limits: Limits = DEFAULT) -> Split:
     Raises RecordError. A record that spans lines is refused here, for a line is a record.
     """
     events = _events(body, _LINES)
-    lines = body.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    whole = _are_objects(lines)
-    if not whole:
-        lines = [line for line in (line.strip(_SPACE) for line in lines) if line]
-        whole = _are_objects(lines)
+    payload = body if body.endswith(b"\n") else body + b"\n"
     # The decoder asks for no newline between values: {…}{…} on one line could hide a record that is broken over two.
     # But where every line is {…} outwardly, none ends within a record (after an inner } no { can follow), and as many
     # lines as events are one each.
+    if events is not None and b"\r" not in body:
+        hashes = _hashes(payload, len(events), limits)
+        if hashes is not None:
+            return _split(payload, events, hashes, limits)
+    lines = [line for line in (line.strip(_SPACE) for line in body.split(b"\n")) if line]
+    whole = all(line[0] == ord("{") and line[-1] == ord("}") for line in lines)
     if events is None or len(lines) != len(events) or not whole:
         raise _culprit(lines)
-    return _split(body, _folded(lines) if b"\r" in body else lines, events, limits)
+    return _joined(body, lines, events, limits)
 
 
 def split_array(body: bytes, limits: Limits = DEFAULT) -> Split:
@@ -129,7 +134,7 @@ def split_array(body: bytes, limits: Limits = DEFAULT) -> Split:
     events = _events(body, _ARRAY)
     if events is None:
         raise _culprit(records)
-    return _split(body, _folded(records) if b"\n" in body or b"\r" in body else records, events, limits)
+    return _joined(body, records, events, limits)
 
 
 def one(body: bytes, limits: Limits = DEFAULT) -> Split:
@@ -139,7 +144,7 @@ def one(body: bytes, limits: Limits = DEFAULT) -> Split:
         event = _checked(record)
     except RecordError as error:
         raise error.at(0) from None
-    return _split(body, _folded([record]), [event], limits)
+    return _joined(body, [record], [event], limits)
 
 
 def _events(body: bytes, form: _Form) -> Sequence[Event] | None:
@@ -155,31 +160,41 @@ def _events(body: bytes, form: _Form) -> Sequence[Event] | None:
         return None
 
 
-def _split(body: bytes, records: list[bytes], events: Sequence[Event], limits: Limits) -> Split:
-    """What no decoder checks: UTF-8 in what it skips, barred characters, data given twice, sizes."""
-    ascii_only = body.isascii()
+def _joined(body: bytes, records: list[bytes], events: Sequence[Event], limits: Limits) -> Split:
+    # The decoder has shown that raw newlines stand between tokens only.
+    if b"\n" in body or b"\r" in body:
+        records = [record.translate(_FOLDED) for record in records]
+    payload = b"\n".join([*records, b""])
+    hashes = _hashes(payload, len(records), limits)
+    if hashes is None:
+        raise _too_large(records, limits) or _culprit(records)
+    return _split(payload, events, hashes, limits)
+
+
+def _hashes(payload: bytes, count: int, limits: Limits) -> bytes | None:
+    """The leaf hashes; None unless there is one object a line and none is larger than a record may be."""
+    return line_hashes(payload, count, ord("{"), ord("}"), limits.record_bytes)
+
+
+def _split(payload: bytes, events: Sequence[Event], hashes: bytes, limits: Limits) -> Split:
+    """What no decoder checks: UTF-8 in what it skips, barred characters, data given twice, how much it is."""
+    ascii_only = payload.isascii()
     if not ascii_only:
         try:
-            body.decode()
+            payload.decode()
         except UnicodeDecodeError:
-            raise _culprit(records) from None
+            raise _culprit(payload.split(b"\n")[:-1]) from None
     keys = [f"{event.source}{_BETWEEN}{event.id}" for event in events]
     # The decoder takes no raw control character, so they can come only out of an escape, as DEL or beyond ASCII.
-    if (not ascii_only or b"\\" in body or b"\x7f" in body) and not _attributes_are_sound(events, keys):
-        raise _culprit(records)
+    if (not ascii_only or b"\\" in payload or b"\x7f" in payload) and not _attributes_are_sound(events, keys):
+        raise _culprit(payload.split(b"\n")[:-1])
     if [1 for event in events if event.data_base64 is not None and event.data is not UNSET]:
-        raise _culprit(records)
-    _bound(body, records, limits)
-    return Split(records, keys)
-
-
-def _are_objects(lines: list[bytes]) -> bool:
-    return all(lines) and set(map(_FIRST, lines)) <= {ord("{")} and set(map(_LAST, lines)) <= {ord("}")}
-
-
-def _folded(records: list[bytes]) -> list[bytes]:
-    """The records with raw newlines as spaces: the decoder has shown that they stand between tokens only."""
-    return [record.translate(_FOLDED) for record in records]
+        raise _culprit(payload.split(b"\n")[:-1])
+    if len(events) > limits.batch_records:
+        raise RecordError("too many records in one body", limit=limits.batch_records, value=f"{len(events)} records")
+    if len(payload) > limits.batch_bytes:
+        raise RecordError("too many bytes in one body", limit=limits.batch_bytes, value=f"{len(payload)} bytes")
+    return Split(payload, keys, hashes)
 
 
 def _attributes_are_sound(events: Sequence[Event], keys: list[str]) -> bool:
@@ -210,18 +225,12 @@ def _extensions_are_sound(events: Sequence[Mapping[str, Raw]]) -> bool:
     return _are_sound(value for value in _EXTENSIONS.decode(b"[" + raw + b"]") if isinstance(value, str))
 
 
-def _bound(body: bytes, records: list[bytes], limits: Limits) -> None:
-    if len(records) > limits.batch_records:
-        raise RecordError("too many records in one body", limit=limits.batch_records, value=f"{len(records)} records")
-    # No record, and not all of them, is larger than the body they came in.
-    if len(body) > limits.record_bytes and max(map(len, records), default=0) > limits.record_bytes:
-        index = next(i for i, record in enumerate(records) if len(record) > limits.record_bytes)
-        seen = f"{len(records[index])} bytes"
-        raise RecordError("is larger than a record may be", index=index, limit=limits.record_bytes, value=seen)
-    if len(body) >= limits.batch_bytes:
-        payload = sum(map(len, records)) + len(records)
-        if payload > limits.batch_bytes:
-            raise RecordError("too many bytes in one body", limit=limits.batch_bytes, value=f"{payload} bytes")
+def _too_large(records: list[bytes], limits: Limits) -> RecordError | None:
+    for index, record in enumerate(records):
+        if len(record) > limits.record_bytes:
+            seen = f"{len(record)} bytes"
+            return RecordError("is larger than a record may be", index=index, limit=limits.record_bytes, value=seen)
+    return None
 
 
 def _culprit(records: Iterable[bytes]) -> RecordError:

@@ -2,23 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Generic, Protocol, TypeVar
 
+from meterfabric_protocol import batch as batches
+from meterfabric_protocol.merkle import hash_at
+from meterfabric_protocol.record import Split
+
 from .spool import Spool
-from .window import Window
+from .window import Window, keyed
 
 _CHUNK: Final = 64
 
 
 class Submitted(Protocol):
-    """Records that stand or fall together, each with its key and its leaf hash."""
+    """Records that stand or fall together."""
 
     @property
-    def records(self) -> Sequence[bytes]: ...
-    @property
-    def keys(self) -> Sequence[str]: ...
-    @property
-    def hashes(self) -> Sequence[bytes]: ...
+    def split(self) -> Split: ...
 
 
 S = TypeVar("S", bound=Submitted)
@@ -30,17 +31,17 @@ class Group:
 
     seq: int
     sealed_at: float
-    records: Sequence[bytes]
+    payload: bytes
     keys: Sequence[str]
-    hashes: Sequence[bytes]
-    key_hashes: Sequence[int]
-    places: dict[int, None]
+    hashes: bytes
+    places: dict[int, int]
+    """hash(key) → seq."""
     _by_key: dict[str, bytes] = field(default_factory=dict)
 
     def find(self, key: str) -> bytes | None:
         """The leaf hash under a key."""
         if not self._by_key:
-            self._by_key = dict(zip(self.keys, self.hashes, strict=True))
+            self._by_key = keyed(self.keys, self.hashes)
         return self._by_key.get(key)
 
 
@@ -72,7 +73,7 @@ class Dedup:
         known = self._window.last_seq
         while rows := await self._spool.recent_after(known, _CHUNK):
             for row in rows:
-                self._window.add(row.seq, row.sealed_at, row.stored, map(hash, row.keys))
+                self._window.add(row.seq, row.sealed_at, row.stored, dict.fromkeys(map(hash, row.keys), row.seq))
             known = rows[-1].seq
         self._next_seq = known + 1
 
@@ -87,27 +88,22 @@ class Dedup:
     def admit(self, submissions: Sequence[S], now: float) -> Admitted[S]:
         """Sort out the new records; they count as known from here on, until `landed` or `load`."""
         self._window.age(now)
-        if len(submissions) == 1:
-            only = submissions[0]
-            records, keys, hashes = only.records, only.keys, only.hashes
-        else:
-            records = [record for s in submissions for record in s.records]
-            keys = [key for s in submissions for key in s.keys]
-            hashes = [value for s in submissions for value in s.hashes]
-        key_hashes = list(map(hash, keys))
-        places = dict.fromkeys(key_hashes)
+        keys = list(chain.from_iterable(s.split.keys for s in submissions))
+        places = dict.fromkeys(map(hash, keys), self._next_seq)
         if (
-            len(places) == len(key_hashes)
-            and self._window.knows_none(key_hashes)
-            and all(group.places.keys().isdisjoint(key_hashes) for group in self._flying)
+            len(places) == len(keys)
+            and self._window.knows_none(places)
+            and all(group.places.keys().isdisjoint(places) for group in self._flying)
         ):
-            return Admitted(self._group(now, records, keys, hashes, key_hashes, places), list(submissions), [])
+            payload = b"".join([s.split.payload for s in submissions])
+            hashes = b"".join([s.split.hashes for s in submissions])
+            return Admitted(self._group(now, payload, keys, hashes, places), list(submissions), [])
         return self._sort_out(submissions, now)
 
     def landed(self, group: Group, stored: int) -> None:
         """The group is durable; its keys took `stored` bytes."""
         self._flying.remove(group)
-        self._window.add(group.seq, group.sealed_at, stored, group.key_hashes)
+        self._window.add(group.seq, group.sealed_at, stored, group.places)
 
     def _sort_out(self, submissions: Sequence[S], now: float) -> Admitted[S]:
         new: dict[str, bytes] = {}
@@ -117,11 +113,13 @@ class Dedup:
         for submission in submissions:
             own: dict[str, bytes] = {}
             own_records: list[bytes] = []
-            for index, (key, leaf) in enumerate(zip(submission.keys, submission.hashes, strict=True)):
+            split = submission.split
+            for index, (key, record) in enumerate(zip(split.keys, split.records, strict=True)):
+                leaf = hash_at(split.hashes, index)
                 known = own.get(key) or new.get(key) or self._find(key)
                 if known is None:
                     own[key] = leaf
-                    own_records.append(submission.records[index])
+                    own_records.append(record)
                 elif known != leaf:
                     clashes.append((submission, index))
                     break
@@ -131,8 +129,8 @@ class Dedup:
                 taken.append(submission)
         if not new:
             return Admitted(None, taken, clashes)
-        key_hashes = list(map(hash, new))
-        group = self._group(now, records, list(new), list(new.values()), key_hashes, dict.fromkeys(key_hashes))
+        places = dict.fromkeys(map(hash, new), self._next_seq)
+        group = self._group(now, batches.join(records), list(new), b"".join(new.values()), places)
         return Admitted(group, taken, clashes)
 
     def _find(self, key: str) -> bytes | None:
@@ -144,13 +142,12 @@ class Dedup:
     def _group(
         self,
         now: float,
-        records: Sequence[bytes],
+        payload: bytes,
         keys: Sequence[str],
-        hashes: Sequence[bytes],
-        key_hashes: Sequence[int],
-        places: dict[int, None],
+        hashes: bytes,
+        places: dict[int, int],
     ) -> Group:
-        group = Group(self._next_seq, now, records, keys, hashes, key_hashes, places)
+        group = Group(self._next_seq, now, payload, keys, hashes, places)
         self._next_seq += 1
         self._flying.append(group)
         return group

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+from meterfabric_protocol.record import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,20 @@ class IntakeSettings:
 
 @dataclass(slots=True)
 class Submission:
-    """Records that stand or fall together, their keys and leaf hashes, and who waits for them."""
+    """Records that stand or fall together, and who waits for them."""
 
-    records: Sequence[bytes]
-    keys: Sequence[str]
-    hashes: Sequence[bytes]
-    bytes: int
+    split: Split
     answer: asyncio.Future[None]
+
+    @property
+    def count(self) -> int:
+        """Records."""
+        return len(self.split.keys)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of payload."""
+        return len(self.split.payload)
 
 
 class Gathering:
@@ -48,7 +56,7 @@ class Gathering:
     def add(self, submission: Submission) -> None:
         """Take one more."""
         self._waiting.append(submission)
-        self._records += len(submission.records)
+        self._records += submission.count
         self.bytes += submission.bytes
 
     @property
@@ -68,13 +76,10 @@ class Gathering:
         taken: list[Submission] = []
         while waiting and (
             not taken
-            or (
-                records + len(waiting[0].records) <= settings.max_records
-                and size + waiting[0].bytes <= settings.max_bytes
-            )
+            or (records + waiting[0].count <= settings.max_records and size + waiting[0].bytes <= settings.max_bytes)
         ):
             following = waiting.popleft()
-            records += len(following.records)
+            records += following.count
             size += following.bytes
             taken.append(following)
         self._records -= records

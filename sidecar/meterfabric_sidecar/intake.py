@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeAlias
 
+from meterfabric_protocol import batch as batches
 from meterfabric_protocol import notice
 from meterfabric_protocol.limits import DEFAULT, Limits
 from meterfabric_protocol.merkle import leaf_hashes
@@ -89,14 +90,12 @@ class Intake:
 
         Raises Full, Unavailable, Conflict, TooLarge; then nothing of `split` is kept.
         """
-        records = split.records
-        if not records:
+        if not split.keys:
             return
-        size = sum(map(len, records)) + len(records)
-        self._check(len(records), size)
+        size = len(split.payload)
+        self._check(len(split.keys), size)
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # Hashed at once: it runs while the batch before is being fsynced.
-        self._gathering.add(Submission(records, split.keys, leaf_hashes(records), size, answer))
+        self._gathering.add(Submission(split, answer))
         self.waiting_bytes += size
         self._kick_soon()
         await answer
@@ -209,14 +208,15 @@ class Intake:
         # Notices go first: somebody waits for them to let go of records. Only the last one lets all else pass.
         if self._notices and not (self._notices[0].last and self._gathering):
             waiting = self._notices.popleft()
-            return Flight(sealer.seal("notices", waiting.leaves, leaf_hashes(waiting.leaves), now), notices=waiting)
+            payload, hashes = batches.join(waiting.leaves), leaf_hashes(waiting.leaves)
+            return Flight(sealer.seal("notices", payload, hashes, now), notices=waiting)
         taken = self._gathering.take()
         size = sum(submission.bytes for submission in taken)
         admitted = self._dedup.admit(taken, now)
         group = admitted.group
         if group is None:
             return Flight(None, admitted, bytes=size)
-        sealed = sealer.seal("records", group.records, group.hashes, now, group.seq, group.keys)
+        sealed = sealer.seal("records", group.payload, group.hashes, now, group.seq, group.keys)
         flight = Flight(sealed, admitted, bytes=size)
         if sealer.packs(sealed):
             flight.packing = asyncio.get_running_loop().run_in_executor(self._packer, sealer.pack, sealed)
@@ -301,7 +301,7 @@ class Intake:
         # Not before: what they clash with may have been in a batch that was still on its way.
         for submission, index in admitted.clashes:
             if not submission.answer.done():
-                source, _, id_ = submission.keys[index].partition("\x1f")
+                source, _, id_ = submission.split.keys[index].partition("\x1f")
                 submission.answer.set_exception(Conflict(index, source, id_))
 
     # -- when the disk doesn't take it

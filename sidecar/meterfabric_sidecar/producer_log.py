@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from meterfabric_protocol import batch as batches
 from meterfabric_protocol import names, notice
 from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hashes
 
@@ -162,7 +163,7 @@ class ProducerLog:
     async def _commit(self, kind: Kind, leaves: list[bytes], also: Also) -> Sealed:
         sealer = self.sealer
         before = sealer.frontier
-        sealed = sealer.pack(sealer.seal(kind, leaves, leaf_hashes(leaves), self.spool.clock.now()))
+        sealed = sealer.pack(sealer.seal(kind, batches.join(leaves), leaf_hashes(leaves), self.spool.clock.now()))
         try:
             await self.spool.commit(sealed.row, lambda: self.write_head(sealed), also)
         except BaseException:
@@ -186,7 +187,7 @@ class ProducerLog:
 
         def first(log: int) -> Sealing:
             sealer = Sealer(log, origin, key, _NOTHING, utc_now, self._compression)
-            sealed.append((sealer, sealer.seal("notices", leaves, leaf_hashes(leaves), now)))
+            sealed.append((sealer, sealer.seal("notices", batches.join(leaves), leaf_hashes(leaves), now)))
             return sealed[-1][1].row
 
         now = self.spool.clock.now()

@@ -66,20 +66,19 @@ class Sealer:
     def seal(
         self,
         kind: Literal["records", "notices"],
-        leaves: Sequence[bytes],
-        hashes: Sequence[bytes],
+        payload: bytes,
+        hashes: bytes,
         now: float,
         seq: int | None = None,
         keys: Sequence[str] | None = None,
     ) -> Sealed:
-        """Seal leaves with these hashes at the log's end; `now` is the spool clock's reading.
+        """Seal the leaves of a payload, whose hashes these are, at the log's end; `now` is the spool clock's reading.
 
-        Records come with their keys and the seq under which the window finds them. About 0.8 µs a leaf.
+        Records come with their keys and the seq under which the window finds them.
         """
-        payload = batches.join(leaves)
         before = self.frontier
         header, after = batches.seal(self.origin, self._key, before, hashes, kind, payload)
-        records = len(hashes) if kind == "records" else 0
+        records = header.count if kind == "records" else 0
         root = after.root()
         row = Sealing(
             log=self.log,
@@ -100,7 +99,7 @@ class Sealer:
             stored=len(payload),
             seq=seq,
             keys="\n".join(keys).encode() if keys is not None else None,
-            leaf_hashes=b"".join(hashes) if keys is not None else None,
+            leaf_hashes=hashes if keys is not None else None,
         )
         batch = StoredBatch(
             self.origin,

@@ -11,13 +11,14 @@ Where keys are long, `stored` bytes of them in the spool bound it instead.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from meterfabric_protocol.merkle import HASH_BYTES
+
 from .spool.rows import RecentRow
 
-HASH_BYTES: Final = 32
 _ROWS_CACHED: Final = 4
 
 
@@ -52,8 +53,8 @@ class Window:
     def __len__(self) -> int:
         return len(self._young.places) + len(self._old.places)
 
-    def add(self, seq: int, sealed_at: float, stored: int, hashes: Iterable[int]) -> None:
-        """Take in a batch's keys by their hashes; in the spool they take `stored` bytes."""
+    def add(self, seq: int, sealed_at: float, stored: int, places: Mapping[int, int]) -> None:
+        """Take in a batch's keys, hash(key) → seq; in the spool they take `stored` bytes."""
         self.last_seq = seq
         young = self._young
         full = len(young.places) >= self._half or young.stored >= self._stored
@@ -62,7 +63,7 @@ class Window:
             self._young = young
         elif not young.places:
             young.first_seq, young.started = seq, sealed_at
-        young.places.update(dict.fromkeys(hashes, seq))
+        young.places.update(places)
         young.stored += stored
 
     def age(self, now: float) -> None:
@@ -75,7 +76,7 @@ class Window:
         """Rows of `recent` below this are past the window."""
         return self._old.first_seq if self._old.places else self._young.first_seq
 
-    def knows_none(self, hashes: Sequence[int]) -> bool:
+    def knows_none(self, hashes: Iterable[int]) -> bool:
         """Whether surely none of these was seen: the way almost every batch goes."""
         return self._young.places.keys().isdisjoint(hashes) and self._old.places.keys().isdisjoint(hashes)
 
@@ -92,13 +93,12 @@ class Window:
         row = self._rows.get(seq)
         if row is None:
             loaded = self._load(seq)
-            row = self._rows[seq] = {} if loaded is None else keyed(loaded)
+            row = self._rows[seq] = {} if loaded is None else keyed(loaded.keys, loaded.leaf_hashes)
             while len(self._rows) > _ROWS_CACHED:
                 self._rows.popitem(last=False)
         return row
 
 
-def keyed(row: RecentRow) -> dict[str, bytes]:
-    """Key → leaf hash of a row of `recent`."""
-    hashes = row.leaf_hashes
-    return dict(zip(row.keys, (hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)), strict=False))
+def keyed(keys: Sequence[str], hashes: bytes) -> dict[str, bytes]:
+    """Key → leaf hash, from the keys and as many hashes one after another."""
+    return dict(zip(keys, (hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)), strict=False))

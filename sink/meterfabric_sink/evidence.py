@@ -45,14 +45,14 @@ class HeldLeaves(msgspec.Struct, frozen=True):
     leaves: list[bytes | None]
     erased: dict[int, Erased]
 
-    def hashes(self) -> list[bytes]:
+    def hashes(self) -> bytes:
         """The leaf hashes, computed from the leaves, or as kept where the leaf was erased."""
         if not self.erased:
             return leaf_hashes(leaf for leaf in self.leaves if leaf is not None)
-        return [
+        return b"".join(
             self.erased[index].leaf_hash if leaf is None else leaf_hash(leaf)
             for index, leaf in enumerate(self.leaves, self.batch.first)
-        ]
+        )
 
 
 class Store(Protocol):

@@ -18,8 +18,8 @@ import zmq
 from tests.faults.process import PATIENCE
 
 _PAUSE = 0.05
-_NO_HELLO = 428
 """Seconds before a post that was refused or broke is repeated."""
+_NO_HELLO = 428
 
 
 def record(client: str, number: int, pad: int = 60) -> bytes:

@@ -18,6 +18,7 @@ from meterfabric_protocol.batch import (
     Content,
     decode_header,
     encode_header,
+    hash_leaves,
     join,
     pack,
     parse_own_note,
@@ -80,13 +81,13 @@ def test_a_vectors_batch_is_read_and_verified(vector: dict[str, Any]) -> None:
     after = CompactRange.decode(0, vector["size"], bytes.fromhex(vector["frontier_after"]))
     header = decode_header(bytes.fromhex(vector["header"]))
     assert header.note.decode() == vector["note"]
-    leaves = split(vector["payload"].encode(), header)
+    leaves = hash_leaves(vector["payload"].encode(), header)
     public = bytes.fromhex(BATCHES["public_key"])
     assert verify(header, leaves, before, public) == after
     assert after.root().hex() == vector["root"]
     stub = decode_header(bytes.fromhex(vector["stub_header"]))
     assert stub == header.stub()
-    assert verify(stub, split(b"", stub), before, public) == after
+    assert verify(stub, hash_leaves(b"", stub), before, public) == after
 
 
 @pytest.mark.parametrize("vector", BATCHES["refused_headers"], ids=lambda vector: vector["why"])
@@ -198,12 +199,14 @@ def with_payload(payload: bytes, count: int = 3, kind: Content = "records") -> B
         (b"\n{}\n{}\n", "records", "leaf 2 is empty"),
         (b"{}\n{}\n!{}\n", "records", "none of records"),
         (b"{}\n{}\n[]\n", "records", "none of records"),
+        (b"{}\n{}\n{\n", "records", "none of records"),
         (b"!{}\n!{}\n{}\n", "notices", "none of notices"),
     ],
 )
 def test_a_payload_that_is_not_the_headers_leaves_is_refused(payload: bytes, kind: Content, says: str) -> None:
-    with pytest.raises(Malformed, match=says):
-        split(payload, with_payload(payload, kind=kind))
+    for read in (split, hash_leaves):
+        with pytest.raises(Malformed, match=says):
+            read(payload, with_payload(payload, kind=kind))
 
 
 def test_a_payload_of_another_length_is_refused() -> None:
@@ -211,12 +214,16 @@ def test_a_payload_of_another_length_is_refused() -> None:
     for wrong in (payload[:-1], payload + b"\n", b""):
         with pytest.raises(Malformed, match=f"{len(wrong)} bytes, the header says {len(payload)}"):
             split(wrong, header)
+        with pytest.raises(Malformed, match=f"{len(wrong)} bytes, the header says {len(payload)}"):
+            hash_leaves(wrong, header)
 
 
 def test_a_leaf_larger_than_a_record_is_refused() -> None:
     payload = b'{"%b"}\n{}\n' % (b"x" * 20)
     with pytest.raises(Malformed, match="a leaf of 24 bytes, at most 23"):
         split(payload, with_payload(payload, 2), Limits(record_bytes=23))
+    with pytest.raises(Malformed, match="a leaf of 24 bytes, at most 23"):
+        hash_leaves(payload, with_payload(payload, 2), Limits(record_bytes=23))
     assert len(split(payload, with_payload(payload, 2), Limits(record_bytes=24))) == 2
 
 
@@ -284,35 +291,35 @@ def test_sealed_batches_verify_one_after_another_and_as_stubs() -> None:
         leaves = leaves_of(count)
         header, frontier = seal(ORIGIN, KEY, frontier, leaf_hashes(leaves), "records", join(leaves))
         everything += leaves
-        full = verify(header, leaves, full, PUBLIC)
-        stubs = verify(header.stub(), [], stubs, PUBLIC)
+        full = verify(header, hash_leaves(join(leaves), header), full, PUBLIC)
+        stubs = verify(header.stub(), b"", stubs, PUBLIC)
         assert full == stubs == frontier
         assert full.root() == Tree(leaf_hashes(everything)).root(len(everything))
 
 
 def test_a_batch_of_no_leaves_is_not_sealed() -> None:
     with pytest.raises(ValueError, match="no leaves"):
-        seal(ORIGIN, KEY, CompactRange.empty(), [], "records", b"")
+        seal(ORIGIN, KEY, CompactRange.empty(), b"", "records", b"")
 
 
 def test_a_batch_is_verified_only_at_its_own_place() -> None:
     header, payload, _, after = sealed()
     with pytest.raises(ValueError, match="can't be verified at"):
-        verify(header, split(payload, header), after, PUBLIC)
+        verify(header, hash_leaves(payload, header), after, PUBLIC)
 
 
 def test_another_logs_history_does_not_lead_to_the_checkpoint() -> None:
     header, payload, _, _ = sealed(before=2)
     other = CompactRange.empty().append(leaf_hashes([b"x", b"y"]))
     with pytest.raises(Malformed, match="don't lead to its checkpoint's root"):
-        verify(header, split(payload, header), other, PUBLIC)
+        verify(header, hash_leaves(payload, header), other, PUBLIC)
 
 
 def test_another_key_is_a_bad_signature() -> None:
     header, payload, frontier, _ = sealed()
     other = Ed25519PrivateKey.from_private_bytes(b"o" * 32).public_key().public_bytes_raw()
     with pytest.raises(BadSignature):
-        verify(header, split(payload, header), frontier, other)
+        verify(header, hash_leaves(payload, header), frontier, other)
 
 
 def test_other_leaves_do_not_add_up() -> None:
@@ -320,7 +327,7 @@ def test_other_leaves_do_not_add_up() -> None:
     leaves = split(payload, header)
     for wrong in (leaves[::-1], leaves[:-1], [*leaves, b"{}"], [b"{ }", *leaves[1:]]):
         with pytest.raises(Malformed, match="don't add up"):
-            verify(header, wrong, frontier, PUBLIC)
+            verify(header, leaf_hashes(wrong), frontier, PUBLIC)
 
 
 # Laws
@@ -330,7 +337,7 @@ def verified(data: bytes, payload: bytes, frontier: CompactRange) -> BatchHeader
     """The header where bytes and payload verify behind `frontier`, None where anything refuses them."""
     try:
         header = decode_header(data)
-        leaves = split(unpack(payload, header, inflate), header)
+        leaves = hash_leaves(unpack(payload, header, inflate), header)
         if header.first == frontier.size:
             verify(header, leaves, frontier, PUBLIC)
             return header
@@ -392,14 +399,21 @@ def test_any_payload_is_the_headers_leaves_or_malformed(payload: bytes, count: i
     try:
         leaves = split(payload, header)
     except Malformed:
+        with pytest.raises(Malformed):
+            hash_leaves(payload, header)
         return
     assert join(leaves) == payload
     assert len(leaves) == count
+    assert hash_leaves(payload, header) == leaf_hashes(leaves)
 
 
-@given(st.lists(st.text("{}[]!\\u0000 a", max_size=8).map(lambda text: b"{" + text.encode()), min_size=1, max_size=20))
+@given(
+    st.lists(
+        st.text("{}[]!\\u0000 a", max_size=8).map(lambda text: b"{" + text.encode() + b"}"), min_size=1, max_size=20
+    )
+)
 def test_any_leaves_come_back_from_a_sealed_batch(leaves: list[bytes]) -> None:
     header, payload, frontier, after = sealed(leaves=leaves)
     read = decode_header(encode_header(header))
     assert split(payload, read) == leaves
-    assert verify(read, leaves, frontier, PUBLIC) == after
+    assert verify(read, hash_leaves(payload, read), frontier, PUBLIC) == after

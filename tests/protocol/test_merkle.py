@@ -14,16 +14,18 @@ from meterfabric_protocol.merkle import (
     MAX_SIZE,
     CompactRange,
     Tree,
+    hash_at,
     inclusion_in_batch,
     leaf_hash,
     leaf_hashes,
+    line_hashes,
     node_hash,
 )
 from tests.vectors import make
 
 PUBLISHED: Any = json.loads((make.FOLDER / "rfc6962.json").read_bytes())
-LEAVES = leaf_hashes([b"%d" % index for index in range(300)])
-TREE = Tree(LEAVES)
+LEAVES = [leaf_hash(b"%d" % index) for index in range(300)]
+TREE = Tree(b"".join(LEAVES))
 
 sizes = st.integers(0, len(LEAVES))
 
@@ -67,17 +69,70 @@ def published(values: list[str]) -> list[bytes]:
 
 def test_leaves_hash_as_published() -> None:
     leaves = published(PUBLISHED["leaves"])
-    assert leaf_hashes(leaves) == [leaf_hash(leaf) for leaf in leaves] == published(PUBLISHED["leaf_hashes"])
+    hashes = published(PUBLISHED["leaf_hashes"])
+    assert [leaf_hash(leaf) for leaf in leaves] == hashes
+    assert leaf_hashes(leaves) == b"".join(hashes)
+    assert [hash_at(leaf_hashes(leaves), index) for index in range(len(leaves))] == hashes
+
+
+@given(st.lists(st.binary(max_size=200).map(lambda middle: b"{" + middle.replace(b"\n", b" ") + b"}")))
+def test_the_lines_of_a_payload_hash_as_the_leaves_do(leaves: list[bytes]) -> None:
+    payload = b"".join(leaf + b"\n" for leaf in leaves)
+    for buffer in (payload, memoryview(payload)):
+        assert line_hashes(buffer, len(leaves), ord("{"), ord("}"), 202) == leaf_hashes(leaves)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\n",
+        b"{1}\n",
+        b"{1}\n{2}",
+        b"{1}\n{2}\n{3}\n",
+        b"{1}\n\n{2}\n",
+        b"{1}\n{2}\n\n",
+        b"{1}\n2}\n",
+        b"{1}\n{2\n",
+        b"{1}\n{2} \n",
+        b"{1}\n{2345}\n",
+        b"!1}\n{2}\n",
+    ],
+)
+def test_what_is_not_as_many_lines_of_that_form_has_no_hashes(payload: bytes) -> None:
+    assert line_hashes(b"{1}\n{234}\n", 2, ord("{"), ord("}"), 5) is not None
+    assert line_hashes(payload, 2, ord("{"), ord("}"), 5) is None
+
+
+@pytest.mark.parametrize("count", [-(2**63), -1, 3, 2**62, 2**63 - 1])
+def test_a_count_that_a_payload_cannot_hold_takes_no_memory(count: int) -> None:
+    assert line_hashes(b"{1}\n", count, ord("{"), ord("}"), 5) is None
+
+
+@given(st.binary(max_size=100), st.integers(-2, 60), st.integers(0, 100))
+def test_no_payload_is_read_past_its_end(payload: bytes, count: int, most: int) -> None:
+    lines = payload.split(b"\n")
+    sound = lines.pop() == b"" and len(lines) == count and all(0 < len(line) <= most for line in lines)
+    ends = {(line[0], line[-1]) for line in lines if line}
+    for first, last in ends | {(ord("{"), ord("}"))}:
+        expected = leaf_hashes(lines) if sound and ends <= {(first, last)} else None
+        assert line_hashes(payload, count, first, last, most) == expected
+
+
+def test_hashes_cut_short_are_no_hashes() -> None:
+    with pytest.raises(ValueError, match="63 bytes are no hashes of 32 bytes each"):
+        CompactRange.empty().append(b"x" * 63)
 
 
 def test_roots_are_as_published() -> None:
     leaves = published(PUBLISHED["leaf_hashes"])
     for size, root in enumerate(published(PUBLISHED["roots"])):
-        assert Tree(leaves).root(size) == CompactRange.empty().append(leaves[:size]).root() == root
+        assert Tree(b"".join(leaves)).root(size) == root
+        assert CompactRange.empty().append(b"".join(leaves[:size])).root() == root
 
 
 def test_proofs_are_as_published() -> None:
-    tree = Tree(published(PUBLISHED["leaf_hashes"]))
+    tree = Tree(b"".join(published(PUBLISHED["leaf_hashes"])))
     for case in PUBLISHED["inclusion"]:
         assert tree.inclusion_proof(case["index"], case["size"]) == published(case["proof"])
     for case in PUBLISHED["consistency"]:
@@ -109,7 +164,7 @@ def test_a_consistency_proof_is_what_the_rfc_defines(cut: list[int]) -> None:
 def test_appending_in_any_chunks_gives_the_same_range(cut: list[int]) -> None:
     grown = CompactRange.empty(cut[0])
     for first, size in pairwise(cut):
-        grown = grown.append(LEAVES[first:size])
+        grown = grown.append(b"".join(LEAVES[first:size]))
     assert grown == TREE.range(cut[0], cut[-1])
 
 
@@ -118,7 +173,7 @@ def test_appending_in_any_chunks_gives_the_same_range(cut: list[int]) -> None:
 def test_a_range_extended_by_the_next_is_the_range_of_both(cut: list[int]) -> None:
     glued = CompactRange.empty(cut[0])
     for first, size in pairwise(cut):
-        glued = glued.extend(CompactRange.empty(first).append(LEAVES[first:size]))
+        glued = glued.extend(CompactRange.empty(first).append(b"".join(LEAVES[first:size])))
     assert glued == TREE.range(cut[0], cut[-1])
 
 
@@ -134,7 +189,7 @@ def test_a_log_goes_on_from_stubs_alone() -> None:
     frontier = CompactRange.empty()
     for (first, size), stub in zip(((0, 70), (70, 71), (71, 200)), stubs, strict=True):
         frontier = frontier.extend(CompactRange.decode(first, size, stub))
-    assert frontier.append(LEAVES[200:]).root() == TREE.root(300)
+    assert frontier.append(b"".join(LEAVES[200:])).root() == TREE.root(300)
 
 
 @settings(deadline=None)
@@ -142,15 +197,16 @@ def test_a_log_goes_on_from_stubs_alone() -> None:
 def test_ranges_of_huge_logs_keep_the_laws(size: int, one: int, two: int) -> None:
     frontier = CompactRange(0, size, tuple(LEAVES[: size.bit_count()]))
     one, two = sorted((one, two))
-    batch = CompactRange.empty(size).append(LEAVES[:one])
-    assert frontier.append(LEAVES[:two]) == frontier.extend(batch).append(LEAVES[one:two])
+    batch = CompactRange.empty(size).append(b"".join(LEAVES[:one]))
+    assert frontier.append(b"".join(LEAVES[:two])) == frontier.extend(batch).append(b"".join(LEAVES[one:two]))
 
 
 @settings(deadline=None)
 @given(cuts(3).filter(lambda cut: cut[1] < cut[2]))
 def test_a_proof_from_a_frontier_and_a_batch_is_that_of_the_whole_tree(cut: list[int]) -> None:
     first, index, size = cut
-    assert inclusion_in_batch(TREE.range(0, first), LEAVES[first:size], index) == TREE.inclusion_proof(index, size)
+    made = inclusion_in_batch(TREE.range(0, first), b"".join(LEAVES[first:size]), index)
+    assert made == TREE.inclusion_proof(index, size)
 
 
 @settings(deadline=None)
@@ -196,7 +252,7 @@ def test_only_a_range_from_the_first_leaf_has_a_root() -> None:
 
 
 def test_a_tree_on_a_frontier_answers_for_what_it_holds() -> None:
-    tree = Tree(LEAVES[100:150], TREE.range(0, 100))
+    tree = Tree(b"".join(LEAVES[100:150]), TREE.range(0, 100))
     assert tree.root(150) == TREE.root(150)
     assert tree.range(100, 150) == TREE.range(100, 150)
     assert tree.consistency_proof(100, 150) == TREE.consistency_proof(100, 150)
@@ -205,7 +261,7 @@ def test_a_tree_on_a_frontier_answers_for_what_it_holds() -> None:
     with pytest.raises(ValueError, match="before what is held"):
         tree.range(3, 150)
     with pytest.raises(ValueError, match="begins at 1"):
-        Tree(LEAVES[100:150], TREE.range(1, 100))
+        Tree(b"".join(LEAVES[100:150]), TREE.range(1, 100))
 
 
 @pytest.mark.parametrize("size", [-1, 301])

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterfabric_protocol.errors import Malformed, ProofError
-from meterfabric_protocol.merkle import EMPTY_ROOT, MAX_SIZE, Tree, leaf_hashes
+from meterfabric_protocol.merkle import EMPTY_ROOT, MAX_SIZE, Tree, leaf_hash
 from meterfabric_protocol.merkle_proof import verify_consistency, verify_inclusion
 from tests.vectors import make
 
 PUBLISHED: Any = json.loads((make.FOLDER / "rfc6962.json").read_bytes())
-LEAVES = leaf_hashes([b"%d" % index for index in range(130)])
-TREE = Tree(LEAVES)
+LEAVES = [leaf_hash(b"%d" % index) for index in range(130)]
+TREE = Tree(b"".join(LEAVES))
 
 spans = st.lists(st.integers(0, len(LEAVES)), min_size=2, max_size=2, unique=True).map(sorted)
 hashes = st.binary(min_size=32, max_size=32)

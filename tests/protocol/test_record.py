@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol.limits import ATTRIBUTE_CHARACTERS, Limits
+from meterfabric_protocol.merkle import leaf_hash, leaf_hashes
 from meterfabric_protocol.record import RecordError, Split, one, split_array, split_lines
 
 PLAIN = {"specversion": "1.0", "id": "1", "source": "urn:meter", "type": "cpu"}
@@ -53,7 +54,10 @@ def outcome(read: Callable[[bytes], Split], body: bytes) -> Split | RecordError:
 def test_lines_are_kept_byte_for_byte() -> None:
     spaced = b'{ "type":"t",\t"id" : "\\u00e9","specversion":"1.0","source":"s", "data" : {"a": 1.50} }'
     body = record() + b"\n" + spaced + b"\n"
-    assert split_lines(body) == Split([record(), spaced], ["urn:meter\x1f1", "s\x1fé"])
+    split = split_lines(body)
+    assert (split.records, split.keys) == ([record(), spaced], ["urn:meter\x1f1", "s\x1fé"])
+    assert split.payload == record() + b"\n" + spaced + b"\n"
+    assert split.hashes == leaf_hashes(split.records)
 
 
 def test_a_body_of_lines_needs_no_last_newline_and_skips_blank_lines() -> None:
@@ -63,11 +67,11 @@ def test_a_body_of_lines_needs_no_last_newline_and_skips_blank_lines() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\t"])
 def test_a_body_of_no_lines_holds_no_records(body: bytes) -> None:
-    assert split_lines(body) == Split([], [])
+    assert split_lines(body) == Split(b"", [], b"")
 
 
 def test_an_empty_array_holds_no_records() -> None:
-    assert split_array(b" [ ] ") == Split([], [])
+    assert split_array(b" [ ] ") == Split(b"", [], b"")
 
 
 def test_newlines_between_tokens_become_spaces() -> None:
@@ -334,11 +338,12 @@ def spelled(draw: st.DrawFn) -> tuple[bytes, str]:
 def test_good_records_come_through_every_form_of_body(drawn: list[tuple[bytes, str]]) -> None:
     records = [data.replace(b"\n", b" ") for data, _ in drawn]
     keys = [key for _, key in drawn]
-    assert split_lines(b"\n".join(records)) == (records, keys)
-    assert split_lines(b"\r\n".join(records) + b"\r\n") == (records, keys)
-    assert split_array(b"[" + b",".join(data for data, _ in drawn) + b"]") == (records, keys)
+    split = Split(b"".join(record + b"\n" for record in records), keys, leaf_hashes(records))
+    assert split_lines(b"\n".join(records)) == split
+    assert split_lines(b"\r\n".join(records) + b"\r\n") == split
+    assert split_array(b"[" + b",".join(data for data, _ in drawn) + b"]") == split
     for (data, key), flat in zip(drawn, records, strict=True):
-        assert one(data) == ([flat], [key])
+        assert one(data) == (flat + b"\n", [key], leaf_hash(flat))
 
 
 @given(st.lists(spelled(), min_size=1, max_size=3), st.data())
@@ -356,7 +361,7 @@ def test_a_body_is_taken_only_where_each_of_its_records_is(drawn: list[tuple[byt
     for kept, key in zip(result.records, result.keys, strict=True):
         assert b"\n" not in kept
         assert b"\r" not in kept
-        assert one(kept) == ([kept], [key])
+        assert one(kept) == (kept + b"\n", [key], leaf_hash(kept))
         event = json.loads(kept)
         assert key == f"{event['source']}\x1f{event['id']}"
 

@@ -2,12 +2,14 @@
 
 import asyncio
 
+from meterfabric_protocol.record import Split
 from meterfabric_sidecar.gathering import Gathering, IntakeSettings, Submission
 
 
 def submission(records: int, size: int = 0) -> Submission:
     loop = asyncio.get_running_loop()
-    return Submission([b"x"] * records, ["k"] * records, [b"h"] * records, size or records, loop.create_future())
+    split = Split(b"x" * (size or records), ["k"] * records, b"h" * 32 * records)
+    return Submission(split, loop.create_future())
 
 
 async def test_a_batch_is_full_at_its_records_or_its_bytes() -> None:

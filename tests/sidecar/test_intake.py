@@ -10,7 +10,7 @@ import pytest
 
 from meterfabric_protocol.limits import Limits
 from meterfabric_protocol.notice import Closed, SinkLeft
-from meterfabric_protocol.record import Split
+from meterfabric_protocol.record import Split, split_lines
 from meterfabric_sidecar.ingest.intake import Conflict, Full, TooLarge, Unavailable
 from meterfabric_sidecar.intake import Intake, IntakeSettings
 from meterfabric_sidecar.spool import SpoolFull
@@ -51,7 +51,7 @@ async def test_what_is_answered_is_in_the_spool(tmp_path: Path) -> None:
 
 async def test_an_empty_submission_is_answered_and_leaves_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path) as rig:
-        await rig.intake.accept(Split([], []))
+        await rig.intake.accept(Split(b"", [], b""))
         assert len(rig.sealed) == 1
 
 
@@ -143,7 +143,7 @@ async def test_other_bytes_under_a_known_id_are_refused_with_all_that_came_along
         first = asyncio.create_task(rig.intake.accept(records(range(5))))
         await (first if settled else asyncio.sleep(0))
         with pytest.raises(Conflict) as refused:
-            await rig.intake.accept(Split([record(9), record(3, "other")], ["/meter\x1f9", "/meter\x1f3"]))
+            await rig.intake.accept(split_lines(record(9) + b"\n" + record(3, "other")))
         await first
         assert (refused.value.index, refused.value.source, refused.value.id) == (1, "/meter", "3")
         assert await accepted(rig) == [record(n) for n in range(5)]

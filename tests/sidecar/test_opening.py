@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET
 
 from meterfabric_protocol.limits import NOTICE_AGAIN
-from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hash
+from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hashes
 from meterfabric_protocol.notice import Again, Continues, Opened
 from meterfabric_sidecar.keys import Head, Held
 from meterfabric_sidecar.opening import Begin, Ended, GoOn, decide, first_leaves
@@ -16,7 +16,7 @@ from tests.spools import MAKE_ORIGIN
 
 KEY, OTHER, THIRD = (Ed25519PrivateKey.generate() for _ in range(3))
 SIZE = 7
-FRONTIER = CompactRange.empty().append([leaf_hash(bytes([n])) for n in range(SIZE)])
+FRONTIER = CompactRange.empty().append(leaf_hashes(bytes([n]) for n in range(SIZE)))
 
 
 def log(key: Ed25519PrivateKey = KEY, state: LogState = "active") -> LogRow:

@@ -20,7 +20,7 @@ class Rows:
 
     def add(self, window: Window, seq: int, keys: list[str], at: float = 0.0) -> None:
         self.rows[seq] = RecentRow(seq, at, keys, b"".join(leaf(key) for key in keys), 40 * len(keys))
-        window.add(seq, at, 40 * len(keys), map(hash, keys))
+        window.add(seq, at, 40 * len(keys), {hash(key): seq for key in keys})
 
 
 def leaf(key: str) -> bytes:
@@ -42,7 +42,7 @@ def test_a_hash_that_two_keys_share_makes_nobody_known() -> None:
     rows = Rows()
     window = Window(100, 60, 1 << 40, rows)
     rows.add(window, 1, ["a"])
-    window.add(1, 0.0, 40, [hash("z")])
+    window.add(1, 0.0, 40, {hash("z"): 1})
     assert not window.knows_none([hash("z")])
     assert window.find("z") is None
 
@@ -83,7 +83,7 @@ def test_a_repeated_batch_is_read_once() -> None:
 
 def test_a_row_that_is_gone_makes_nothing_known() -> None:
     window = Window(100, 60, 1 << 40, lambda seq: None)
-    window.add(1, 0.0, 40, [hash("a")])
+    window.add(1, 0.0, 40, {hash("a"): 1})
     assert window.find("a") is None
 
 

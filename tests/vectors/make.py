@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol.checkpoint import Checkpoint, sign
 from meterfabric_protocol.cosignature import COSIGNATURE, cosign
-from meterfabric_protocol.merkle import CompactRange, Tree, inclusion_in_batch, leaf_hashes
+from meterfabric_protocol.merkle import HASH_BYTES, CompactRange, Tree, inclusion_in_batch, leaf_hashes
 from meterfabric_protocol.note import ED25519, add_signatures, encode_verifier_key, sign_note
 from meterfabric_protocol.tlog_proof import TlogProof, encode
 
@@ -107,8 +107,8 @@ def cosigned() -> bytes:
 def proof(extra: bytes | None = None) -> TlogProof:
     """The proof of record INDEX in its batch's cosigned checkpoint."""
     hashes = leaf_hashes(leaves(SIZE))
-    frontier = CompactRange.empty().append(hashes[:FIRST])
-    return TlogProof(INDEX, tuple(inclusion_in_batch(frontier, hashes[FIRST:], INDEX)), cosigned(), extra)
+    frontier = CompactRange.empty().append(hashes[: FIRST * HASH_BYTES])
+    return TlogProof(INDEX, tuple(inclusion_in_batch(frontier, hashes[FIRST * HASH_BYTES :], INDEX)), cosigned(), extra)
 
 
 def notes() -> list[dict[str, object]]:

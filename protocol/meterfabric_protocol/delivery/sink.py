@@ -18,9 +18,10 @@ from typing import Any, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
 
+from meterfabric_protocol import batch as batches
 from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol import notice as notices
-from meterfabric_protocol.batch import BatchHeader, decode_header, parse_own_note, split, unpack
+from meterfabric_protocol.batch import BatchHeader, decode_header, parse_own_note, unpack
 from meterfabric_protocol.checkpoint import Checkpoint
 from meterfabric_protocol.cosignature import cosign
 from meterfabric_protocol.delivery.answer import Answer, Kind
@@ -39,7 +40,7 @@ from meterfabric_protocol.delivery.verdict import Incoming, Original, Question, 
 from meterfabric_protocol.errors import Malformed, ProtocolError
 from meterfabric_protocol.identity import ChainVerifier, cosigner, parse_origin
 from meterfabric_protocol.limits import Limits
-from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hashes
+from meterfabric_protocol.merkle import EMPTY_ROOT, HASH_BYTES, CompactRange
 
 Decompress: TypeAlias = Callable[[bytes, int], bytes]
 
@@ -258,17 +259,14 @@ class SinkCore:
     ) -> tuple[LogUpdate, Kind]:
         """The batch goes on from the position: check its leaves against its checkpoint and take it."""
         frontier = CompactRange.decode(0, held.size, held.frontier)
-        leaves: list[bytes] = []
-        hashes: list[bytes] = []
-        payload = b""
+        hashes = payload = b""
         try:
             if header.kind == "stub":
                 self._permitted(item, header, wall)
                 batch = CompactRange.decode(header.first, header.size, header.roots)
             else:
                 payload = self._payload(item, header)
-                leaves = split(payload, header, self.settings.limits)
-                hashes = leaf_hashes(leaves)
+                hashes = batches.hash_leaves(payload, header, self.settings.limits)
                 batch = CompactRange.empty(header.first).append(hashes)
         except Malformed as error:
             raise _Refusal("refused", "malformed", str(error)) from error
@@ -297,6 +295,7 @@ class SinkCore:
         changes: dict[str, Any] = {counted: getattr(held, counted) + count}
         bodies: tuple[StoredNotice, ...] = ()
         if counted == "notices":
+            leaves = batches.split(payload, header, self.settings.limits)
             bodies = tuple(StoredNotice(header.first + i, leaf) for i, leaf in enumerate(leaves))
             changes |= self._heed(item, held, leaves, view, verdict)
         if header.size >= held.head_size:
@@ -318,7 +317,7 @@ class SinkCore:
         self,
         held: Held,
         frontier: CompactRange,
-        hashes: Sequence[bytes],
+        hashes: bytes,
         header: BatchHeader,
         point: Checkpoint,
         wall: int,
@@ -328,7 +327,7 @@ class SinkCore:
             return
         root = point.root
         if held.head_size < header.size:
-            upto = CompactRange.empty(header.first).append(hashes[: held.head_size - header.first])
+            upto = CompactRange.empty(header.first).append(hashes[: (held.head_size - header.first) * HASH_BYTES])
             root = frontier.extend(upto).root()
         if root != checkpoints.parse(held.head_note).checkpoint.root:
             raise _Refusal(

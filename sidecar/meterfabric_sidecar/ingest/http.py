@@ -101,7 +101,7 @@ class HttpIngest:
             return self._refuse(request, body)
         try:
             split = forms.split(form, request.headers, body, self._limits)
-            if split.records:
+            if split.keys:
                 # Shielded: an answer that comes too late, or to nobody, must not tear records out of a commit.
                 async with asyncio.timeout(self._bounds.accept_seconds):
                     await asyncio.shield(self._intake.accept(split))
@@ -115,7 +115,7 @@ class HttpIngest:
         except Exception:
             log.exception("intake failed")
             return self._refuse(request, problem.internal())
-        self.tally.accepted(len(split.records), len(body))
+        self.tally.accepted(len(split.keys), len(body))
         return web.Response(status=204)
 
     async def _body(self, request: web.Request) -> bytes | Problem:

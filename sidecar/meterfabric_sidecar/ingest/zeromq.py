@@ -186,7 +186,7 @@ class ZeromqIngest:
         except RecordError as error:
             self._settle(peer, client, id, len(body), problem.of_record(error))
             return
-        if not split.records:
+        if not split.keys:
             self._settle(peer, client, id, len(body), None)
             return
         self._start(self._accept(peer, client, id, len(body), split))
@@ -220,7 +220,7 @@ class ZeromqIngest:
             log.exception("intake failed")
             found = problem.internal()
         if found is None:
-            self.tally.accepted(len(split.records), size)
+            self.tally.accepted(len(split.keys), size)
         self._settle(peer, client, id, size, found)
 
     # What goes out

@@ -10,7 +10,7 @@ from meterfabric_protocol import batch as batches
 from meterfabric_protocol.batch import BatchHeader, encode_header
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.limits import Limits
-from meterfabric_protocol.merkle import CompactRange, leaf_hashes
+from meterfabric_protocol.merkle import CompactRange
 
 from . import reader
 from .reader import BatchRow, Payload
@@ -115,10 +115,10 @@ def verifies(origin: str, row: BatchRow, payload: Payload, limits: Limits) -> bo
     try:
         # Through the decoder, so that its bounds hold for what was read from a disk as well.
         header = batches.decode_header(encode_header(header), limits)
-        found = batches.split(batches.unpack(payload.body, header, decompress), header, limits)
+        hashes = batches.hash_leaves(batches.unpack(payload.body, header, decompress), header, limits)
     except Malformed:
         return False
-    return CompactRange.empty(row.first).append(leaf_hashes(found)).encode() == row.roots
+    return CompactRange.empty(row.first).append(hashes).encode() == row.roots
 
 
 def _stored(log: LogRow, row: BatchRow, payload: Payload | None) -> StoredBatch:

@@ -17,7 +17,7 @@ from meterfabric_protocol.delivery.stored import Held, StoredBatch
 from meterfabric_protocol.delivery.verdict import Incoming, Verdict, original
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle, cosigner, origin
-from meterfabric_protocol.merkle import CompactRange, leaf_hashes
+from meterfabric_protocol.merkle import CompactRange, leaf_hash, leaf_hashes
 from tests.pki import FABRIC, NOW, Authority, raw
 
 AUTHORITY = Authority()
@@ -245,7 +245,7 @@ def test_a_dead_log_is_taken_up_to_where_a_later_one_says_it_ended(store: Store,
 def test_another_pods_word_ends_no_log(store: Store, log: Log) -> None:
     later = continues(log)
     other = origin(FABRIC, "shop", "web-1", raw(Ed25519PrivateKey.generate()))
-    said = notice.Continues(log=later.origin, previous=other, size=0, root=leaf_hashes([b""])[0], reason="restart")
+    said = notice.Continues(log=later.origin, previous=other, size=0, root=leaf_hash(b""), reason="restart")
     later.seal(notice.encode(said))
     store.take(later.batch(0), later.batch(1))
     assert other not in store.held
