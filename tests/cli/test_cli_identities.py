@@ -47,7 +47,7 @@ def test_a_second_start_finds_everything_as_it_was(laid_out: tuple[Layout, Objec
 def test_a_certificate_is_renewed_once_a_third_of_its_time_is_gone(tmp_path: Path) -> None:
     file = tmp_path / "fabric.yaml"
     # Certificates begin five minutes before now, so of this one a third is gone already.
-    file.write_text(FABRIC + "spec: {identity: {certificateLifetime: 1s}}\n" + SINK)
+    file.write_text(FABRIC + "spec: {identity: {certificateLifetime: 10m}}\n" + SINK)
     layout = Layout(tmp_path / "run")
     make_folders(layout, ["billing"], [])
     identities = Identities(layout, read_objects(file))
