@@ -152,9 +152,8 @@ class Sidecar(Logs):
                     self._cursors[origin, sink] = row
                 case fx.RemoveCursor(origin, sink):
                     self._cursors[origin, sink] = None
-                case fx.SealNotices(tag, _) if self.stopping:
-                    self._do(self.core.notices_failed(tag, self.now))
-                case fx.SealNotices(tag, those):
+                case fx.SealNotices(tag, those) if not self.stopping:
+                    # The log of one that stops has ended: the real shell tries in vain until the process does too.
                     self._enqueue(Job("notices", [notices.encode(n) for n in those], self._told(tag, those)))
                 case fx.Drop(origin, size):
                     self._drops[origin] = max(size, self._drops.get(origin, 0))

@@ -60,7 +60,7 @@ class Cursor:
     pause_until: float = 0.0
     avoid: dict[str, float] = field(default_factory=dict)
     awaiting_notice: int | None = None
-    joining: int | None = None
+    joining: bool = False
     head_at: float = -1e9
     expiry_at: float = -1e9
 

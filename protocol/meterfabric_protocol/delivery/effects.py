@@ -137,7 +137,10 @@ class RemoveCursor:
 
 @dataclass(frozen=True, slots=True)
 class SealNotices:
-    """Seal these in the active log; answer with `notices_sealed(tag)` once durable."""
+    """Seal these in the active log; answer with `notices_sealed(tag)` once durable.
+
+    They are never given up: while there is no room for them, or the disk fails, the shell tries again until it ends.
+    """
 
     tag: int
     notices: tuple[Notice, ...]

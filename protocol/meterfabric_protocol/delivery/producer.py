@@ -440,7 +440,7 @@ class ProducerCore(Upkeep):
     def _ready(self, log: Log, cursor: Cursor, now: float) -> bool:
         return (
             cursor.known
-            and cursor.joining is None
+            and not cursor.joining
             and not cursor.moving
             and cursor.sent < log.end
             # What the sink has already comes first: where it differs, all behind it is in vain.

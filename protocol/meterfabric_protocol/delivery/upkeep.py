@@ -115,10 +115,10 @@ class Upkeep(ABC):
         """The sink is owed what the spool still holds of this log; nothing is sent before a notice says from where."""
         cursor = log.cursors.get(sink) or self._cursor_of(log, sink, None)
         log.cursors[sink] = cursor
-        start = cursor.joining = log.dropped_to
+        start, cursor.joining = log.dropped_to, True
 
         def done() -> list[Effect]:
-            cursor.joining = None
+            cursor.joining = False
             if start:
                 cursor.excuse(0, start)
             return [SaveCursor(log.origin, sink, cursor.row())]
@@ -132,15 +132,6 @@ class Upkeep(ABC):
         secret = blake2b(f"{log.origin} {sink}".encode(), digest_size=32, key=self.settings.secret).digest()
         return Cursor(sink, secret=secret) if row is None else Cursor.restore(sink, row, secret)
 
-    def _joins(self, now: float) -> list[Effect]:
-        """Say again what the spool could not keep."""
-        effects: list[Effect] = []
-        for log in self.logs.values():
-            for sink, cursor in list(log.cursors.items()):
-                if cursor.joining is not None and cursor.awaiting_notice is None and now >= cursor.pause_until:
-                    effects += self._join(log, sink)
-        return effects
-
     # Notices
 
     def notices_sealed(self, tag: int, now: float) -> list[Effect]:
@@ -153,16 +144,6 @@ class Upkeep(ABC):
                 if cursor.awaiting_notice == tag:
                     cursor.awaiting_notice = None
         return [*then(), *self._pump(now)]
-
-    def notices_failed(self, tag: int, now: float) -> list[Effect]:
-        """The spool could not keep them (it is full, or the disk fails): they are asked for again when needed."""
-        if self._then.pop(tag, None) is not None:
-            for log in self.logs.values():
-                for cursor in log.cursors.values():
-                    if cursor.awaiting_notice == tag:
-                        cursor.awaiting_notice = None
-                        cursor.pause_until = now + self.settings.retry
-        return []
 
     def excuse_loss(self, log: Log, cursor: Cursor, parcel: Parcel) -> list[Effect]:
         """The sink is at a batch whose payload is gone and that no notice excuses: it lost what it had given a
@@ -251,7 +232,7 @@ class Upkeep(ABC):
 
     def upkeep(self, now: float) -> list[Effect]:
         """Drop what has been retained long enough, forget logs that are done."""
-        effects = self._joins(now)
+        effects: list[Effect] = []
         for log in list(self.logs.values()):
             effects += self._drops(log, now)
             if log.active or not log.finished:

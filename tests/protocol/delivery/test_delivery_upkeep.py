@@ -100,15 +100,6 @@ def test_a_sink_that_joins_is_sent_nothing_before_the_notice_says_from_where() -
     assert len(rig.of(fx.Fetch)) == 1
 
 
-def test_a_join_that_could_not_be_kept_is_said_again() -> None:
-    rig = ready()
-    rig.do(rig.core.configure(BOTH, rig.now))
-    (seal,) = rig.of(fx.SealNotices)
-    rig.core.notices_failed(seal.tag, rig.now)
-    rig.wait(2.0)
-    assert sealed(rig) == [notices.SinkJoined(log=LOG, sink="archive", size=0)]
-
-
 def test_a_join_that_a_crash_forgot_is_said_again() -> None:
     facts = fx.LogFacts(LOG, 4, True, b"chain", PARCELS[1].note, 2, cursors={"billing": fx.CursorRow(4)})
     rig = Rig(*BOTH)
