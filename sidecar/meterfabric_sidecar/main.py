@@ -19,7 +19,7 @@ from meterfabric_protocol.delivery import effects as e
 from meterfabric_protocol.delivery.credential import bare
 from meterfabric_protocol.delivery.permit import sign_permit
 from meterfabric_protocol.delivery.producer import ProducerCore
-from meterfabric_protocol.delivery.upkeep import ProducerSettings
+from meterfabric_protocol.delivery.settings import ProducerSettings
 from meterfabric_protocol.hello import VERSION, HelloBody, sign_hello
 from meterfabric_protocol.limits import Limits
 from meterfabric_protocol.names import Producer

@@ -20,9 +20,13 @@ from meterfabric_protocol.delivery import answer as answers
 from meterfabric_protocol.delivery import effects as fx
 from meterfabric_protocol.delivery.credit import Pool
 from meterfabric_protocol.delivery.cursor import Cursor
+from meterfabric_protocol.delivery.link import Link
 from meterfabric_protocol.delivery.log import Log
+from meterfabric_protocol.delivery.outcome import Outcomes
 from meterfabric_protocol.delivery.producer import ProducerCore
 from meterfabric_protocol.delivery.relay import RelayCore
+from meterfabric_protocol.delivery.routes import Routes
+from meterfabric_protocol.delivery.sending import Sender
 from meterfabric_protocol.delivery.sink import SinkCore
 from meterfabric_protocol.delivery.stored import LogUpdate, StoredBatch
 from meterfabric_protocol.delivery.upkeep import Upkeep
@@ -78,7 +82,7 @@ def _any_session(old: Any) -> Any:
 
 
 def _advance_on_position(old: Any) -> Any:
-    def position(self: ProducerCore, log: Log, cursor: Cursor, answer: Any, now: float) -> Any:
+    def position(self: Outcomes, log: Log, cursor: Cursor, answer: Any, now: float) -> Any:
         effects = old(self, log, cursor, answer, now)
         if cursor.acked < answer.size <= log.size:
             cursor.acked = cursor.sent = answer.size
@@ -122,7 +126,7 @@ def _lose_in_silence(_: Any) -> Any:
 
 
 def _damage_in_silence(_: Any) -> Any:
-    def damaged(self: Upkeep, origin: str, first: int, size: int, cause: str, now: float) -> list[fx.Effect]:
+    def damaged(self: Upkeep, origin: str, first: int, size: int, cause: str) -> list[fx.Effect]:
         log = self.logs.get(origin)
         if log is not None:
             log.discard(first)
@@ -143,23 +147,25 @@ def _join_at_the_end(_: Any) -> Any:
 
 
 def _no_rewind(_: Any) -> Any:
-    def fail(self: ProducerCore, cursor: Cursor, now: float) -> None:
+    def fail(self: Routes, cursor: Cursor, now: float) -> None:
         cursor.deadline = None
 
     return fail
 
 
-def _ignore_conflicts(_: Any) -> Any:
-    def conflict(self: ProducerCore, log: Log, cursor: Cursor, answer: Any, now: float) -> list[fx.Effect]:
+def _ignore_conflicts(old: Any) -> Any:
+    def of(self: Outcomes, answer: Any, link: Any, log: Log, cursor: Cursor, now: float) -> Any:
+        if answer.kind != "conflict":
+            return old(self, answer, link, log, cursor, now)
         cursor.rewind()
-        self._back_off(cursor, now)
+        self._routes.back_off(cursor, now)
         return []
 
-    return conflict
+    return of
 
 
 def _fork_at_the_sink(old: Any) -> Any:
-    def end(self: ProducerCore, log: Log, cursor: Cursor, common: int, answer: Any) -> Any:
+    def end(self: Outcomes, log: Log, cursor: Cursor, common: int, answer: Any) -> Any:
         log.superseded_at = log.size
         return [fx.Fork(log.origin, log.size, cursor.sink)]
 
@@ -194,14 +200,14 @@ def _unseen_rot(old: Any) -> Any:
 
 
 def _forget_unfinished(old: Any) -> Any:
-    def upkeep(self: Upkeep, now: float) -> list[fx.Effect]:
+    def tick(self: Upkeep, now: float) -> list[fx.Effect]:
         effects: list[fx.Effect] = old(self, now)
         for log in [log for log in self.logs.values() if not log.active]:
             del self.logs[log.origin]
             effects.append(fx.Forget(log.origin))
         return effects
 
-    return upkeep
+    return tick
 
 
 # The relay
@@ -334,10 +340,10 @@ MUTANTS: Final = (
         _instead(ProducerCore, "_answered", _any_session),
         ("restored-and-replayed",),
     ),
-    Mutant("answers are believed unsigned", _instead(ProducerCore, "_prove", _always(None)), ("lie",)),
+    Mutant("answers are believed unsigned", _instead(Link, "prove", _always(None)), ("lie",)),
     Mutant(
         "a cursor advances on a position",
-        _instead(ProducerCore, "_position", _advance_on_position),
+        _instead(Outcomes, "_position", _advance_on_position),
         ("roll-back", "lie"),
     ),
     Mutant("a payload is dropped once the first sink has it", _instead(Log, "floor", _floor_of_the_first), ("crash",)),
@@ -351,14 +357,14 @@ MUTANTS: Final = (
     Mutant("damage is passed over without a notice", _instead(Upkeep, "damaged", _damage_in_silence), ("rot",)),
     Mutant("a sink that joins is owed nothing", _instead(Upkeep, "_join", _join_at_the_end), ("sinks-change",)),
     Mutant("every batch may be passed over", _instead(Cursor, "excuses", _always(True)), ("sink-restored",)),
-    Mutant("without an answer nothing is sent again", _instead(ProducerCore, "_fail", _no_rewind), ("storm",)),
-    Mutant("conflicts are waited out", _instead(ProducerCore, "_conflict", _ignore_conflicts), ("roll-back",)),
-    Mutant("a fork ends where our log does", _instead(ProducerCore, "_end", _fork_at_the_sink), ("roll-back",)),
-    Mutant("the window is not kept", _instead(ProducerCore, "_ready", _always(True)), ("sink-away",)),
+    Mutant("without an answer nothing is sent again", _instead(Routes, "fail", _no_rewind), ("storm",)),
+    Mutant("conflicts are waited out", _instead(Outcomes, "of", _ignore_conflicts), ("roll-back",)),
+    Mutant("a fork ends where our log does", _instead(Outcomes, "_end", _fork_at_the_sink), ("roll-back",)),
+    Mutant("the window is not kept", _instead(Sender, "_ready", _always(True)), ("sink-away",)),
     Mutant("a fork repeats nothing", _instead(Logs, "_repeat", _repeat_nothing), ("roll-back",)),
     Mutant("records are answered before they are durable", _instead(Logs, "submit", _answer_at_once), ("crash",)),
     Mutant("damage on the disk is not seen", _instead(Logs, "rot", _unseen_rot), ("rot",)),
-    Mutant("an old log is forgotten unfinished", _instead(Upkeep, "upkeep", _forget_unfinished), ("lose-key",)),
+    Mutant("an old log is forgotten unfinished", _instead(Upkeep, "tick", _forget_unfinished), ("lose-key",)),
     Mutant("a relay grants the same memory twice", _instead(Pool, "grants", _grant_twice)),
     Mutant("a session's end frees what is in flight", _instead(Pool, "close", _free_what_is_in_flight), ("crash",)),
     Mutant("a relay takes what it never granted", _instead(Pool, "use", _take_without_credit)),

@@ -16,7 +16,8 @@ from meterfabric_protocol import notice as notices
 from meterfabric_protocol.delivery import effects as fx
 from meterfabric_protocol.delivery.permit import sign_permit
 from meterfabric_protocol.delivery.producer import ProducerCore
-from meterfabric_protocol.delivery.upkeep import Boundary, ProducerSettings
+from meterfabric_protocol.delivery.settings import ProducerSettings
+from meterfabric_protocol.delivery.upkeep import Boundary
 from meterfabric_protocol.hello import HelloBody, sign_hello
 from meterfabric_protocol.identity import CertificateError, Sink
 from meterfabric_protocol.notice import Notice

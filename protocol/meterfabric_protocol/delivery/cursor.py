@@ -125,6 +125,10 @@ class Cursor:
         self.probing = False
         self.deadline = None
 
+    def depart(self) -> None:
+        """Use the relay no more; through the next one the sink is asked where it is."""
+        self.via, self.known, self.moving = None, False, False
+
     def settle(self, about: int, received: bool, receipt: str) -> list[Flight]:
         """The sink answered the batch that ends at ``about``; returns the flights that are acked now, in order."""
         for flight in self.flights:

@@ -1,9 +1,13 @@
-"""A producer's view of one relay: the session's nonce, the sinks it reaches, and the credit it gave."""
+"""A producer's view of one relay: the session's nonce, the sinks it reaches and their keys, and the credit it gave."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from meterfabric_protocol import checkpoint, cosignature
+from meterfabric_protocol.delivery.answer import Answer, BadAnswer, verify
+from meterfabric_protocol.errors import ProtocolError
+from meterfabric_protocol.identity import cosigner
 from meterfabric_protocol.message import Wish
 
 
@@ -83,3 +87,32 @@ class Link:
     def reaches(self, sink: str) -> bool:
         """Whether batches for the sink may be given to this relay."""
         return self.up and not self.draining and bool(self.keys.get(sink))
+
+    def prove(self, answer: Answer, body: bytes, signature: bytes) -> None:
+        """Hold an answer that came through here against this session and the keys of the sink it names.
+
+        Raises:
+            BadAnswer: it answers another session, or none of the sink's keys signed it.
+        """
+        if answer.nonce != self.nonce:
+            raise BadAnswer("the answer is to another session")
+        failure = BadAnswer(f"no certificate of sink {answer.sink} is known")
+        for key in self.keys.get(answer.sink, ()):
+            try:
+                verify(body, signature, key)
+            except BadAnswer as error:
+                failure = error
+            else:
+                return
+        raise failure
+
+    def cosigned(self, answer: Answer, note: bytes, fabric: str) -> bool:
+        """Whether a receipt's cosignature is the sink's own on the batch's checkpoint ``note``."""
+        text = checkpoint.parse(note).text
+        for key in self.keys[answer.sink]:
+            try:
+                cosignature.verify(text, answer.cosignature.encode(), cosigner(fabric, answer.sink), key)
+            except ProtocolError:
+                continue
+            return True
+        return False

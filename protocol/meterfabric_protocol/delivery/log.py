@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from meterfabric_protocol.delivery.cursor import Cursor
 from meterfabric_protocol.delivery.effects import LogFacts, Parcel
@@ -84,3 +84,10 @@ class Log:
             total += len(parcel.payload or b"") + len(parcel.header) + len(self.chain) + 256
             first = parcel.size
         return total
+
+
+def cursors(logs: Mapping[str, Log]) -> Iterator[tuple[Log, Cursor]]:
+    """Every cursor with its log."""
+    for log in logs.values():
+        for cursor in log.cursors.values():
+            yield log, cursor

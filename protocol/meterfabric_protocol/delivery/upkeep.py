@@ -6,8 +6,7 @@ only what the sink really takes decides, since a payload that is still here trav
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
@@ -26,44 +25,8 @@ from meterfabric_protocol.delivery.effects import (
     SealNotices,
     SinkPolicy,
 )
-from meterfabric_protocol.delivery.log import Log
-
-
-@dataclass(frozen=True)
-class ProducerSettings:
-    """Bounds of delivery, bytes and seconds."""
-
-    fabric: str
-    name: str
-    """What relays are ranked by: the active log's origin, or any name of the pod."""
-    secret: bytes = b""
-    """Random bytes, at most 32, drawn when the process starts: epochs that no relay can foresee."""
-    receipt_timeout: float = 2.0
-    """Without an answer for this long, another relay is tried; doubled at each failure in a row."""
-    backoff_max: float = 30.0
-    retry: float = 1.0
-    """Before a spool that could not read is asked again."""
-    window: int = 8 << 20
-    """In flight, a log and sink."""
-    cache: int = 8 << 20
-    """Batches at hand, a log."""
-    fetch: int = 4 << 20
-    """Asked of the spool at once."""
-    burst: int = 32
-    """Batches sent a log before others have their turn."""
-    sessions: int = 2
-    """Relays connected: one in use, the others warm."""
-    idle: float = 2.0
-    """Credit unused for this long is given back."""
-    ask_interval: float = 30.0
-    """A relay that seems not to reach a sink is asked for its sinks this often."""
-    head_interval: float = 10.0
-    probe_interval: float = 60.0
-    """A sink that has everything is asked where it is this often: it may have been restored from a backup."""
-    retain: float = 0.0
-    """Payloads are kept this long after every sink has them."""
-    linger: float = 3_600.0
-    """A closed log is remembered this long after every sink has all of it."""
+from meterfabric_protocol.delivery.log import Log, cursors
+from meterfabric_protocol.delivery.settings import ProducerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +45,30 @@ class Boundary:
     bytes: int | None
 
 
-class Upkeep(ABC):
+class Upkeep:
     """The part of the producer's machine that gives up, drops and forgets."""
 
-    def __init__(self, settings: ProducerSettings, policies: Iterable[SinkPolicy]) -> None:
+    def __init__(self, settings: ProducerSettings, policies: Iterable[SinkPolicy], logs: dict[str, Log]) -> None:
         self.settings = settings
         self.policies: dict[str, SinkPolicy] = {policy.name: policy for policy in policies}
-        self.logs: dict[str, Log] = {}
+        self.logs = logs
         self._tag = 0
         self._then: dict[int, Callable[[], list[Effect]]] = {}
 
     # Sinks come and go
 
-    def configure(self, policies: Iterable[SinkPolicy], now: float) -> list[Effect]:
+    def take_over(self, log: Log, rows: Mapping[str, CursorRow]) -> list[Effect]:
+        """Owe a log to every sink, from where the spool kept that the sink is."""
+        effects: list[Effect] = []
+        for sink in self.policies:
+            row = rows.get(sink)
+            log.cursors[sink] = self._cursor_of(log, sink, row)
+            if row is None and log.dropped_to:
+                # It had joined, and a crash came before that was kept.
+                effects += self._join(log, sink)
+        return effects
+
+    def configure(self, policies: Iterable[SinkPolicy]) -> list[Effect]:
         """The fabric's sinks changed: those that join get what the spool still holds, those that leave nothing more."""
         wanted = {policy.name: policy for policy in policies}
         effects: list[Effect] = []
@@ -134,16 +108,15 @@ class Upkeep(ABC):
 
     # Notices
 
-    def notices_sealed(self, tag: int, now: float) -> list[Effect]:
+    def notices_sealed(self, tag: int) -> list[Effect]:
         """What `SealNotices` asked for is durable."""
         then = self._then.pop(tag, None)
         if then is None:
             return []
-        for log in self.logs.values():
-            for cursor in log.cursors.values():
-                if cursor.awaiting_notice == tag:
-                    cursor.awaiting_notice = None
-        return [*then(), *self._pump(now)]
+        for _, cursor in cursors(self.logs):
+            if cursor.awaiting_notice == tag:
+                cursor.awaiting_notice = None
+        return then()
 
     def excuse_loss(self, log: Log, cursor: Cursor, parcel: Parcel) -> list[Effect]:
         """The sink is at a batch whose payload is gone and that no notice excuses: it lost what it had given a
@@ -177,7 +150,7 @@ class Upkeep(ABC):
         cursor.awaiting_notice = self._tag
         return effects
 
-    def damaged(self, origin: str, first: int, size: int, cause: str, now: float) -> list[Effect]:
+    def damaged(self, origin: str, first: int, size: int, cause: str) -> list[Effect]:
         """The spool found a batch's payload damaged and put it aside; `Parcel.damaged` once this is durable."""
         log = self.logs.get(origin)
         if log is not None:
@@ -196,17 +169,16 @@ class Upkeep(ABC):
         notices: a record may wait a 64th longer.
         """
         questions: list[Boundary] = []
-        for log in self.logs.values():
-            for cursor in log.cursors.values():
-                expiry = self.policies[cursor.sink].expiry
-                if expiry is None or cursor.floor >= log.end or not cursor.settled:
-                    continue
-                if now - cursor.expiry_at >= expiry / 64:
-                    cursor.expiry_at = now
-                    questions.append(Boundary(log.origin, cursor.sink, cursor.floor, now - expiry, None))
+        for log, cursor in cursors(self.logs):
+            expiry = self.policies[cursor.sink].expiry
+            if expiry is None or cursor.floor >= log.end or not cursor.settled:
+                continue
+            if now - cursor.expiry_at >= expiry / 64:
+                cursor.expiry_at = now
+                questions.append(Boundary(log.origin, cursor.sink, cursor.floor, now - expiry, None))
         return questions
 
-    def relieve(self, missing: int, now: float) -> tuple[list[Effect], list[Boundary]]:
+    def relieve(self, missing: int) -> tuple[list[Effect], list[Boundary]]:
         """The spool needs ``missing`` bytes: payloads that are only retained go first, then what policies let go,
         optional sinks before required ones and old logs before new."""
         effects: list[Effect] = []
@@ -230,7 +202,7 @@ class Upkeep(ABC):
 
     # Dropping
 
-    def upkeep(self, now: float) -> list[Effect]:
+    def tick(self, now: float) -> list[Effect]:
         """Drop what has been retained long enough, forget logs that are done."""
         effects: list[Effect] = []
         for log in list(self.logs.values()):
@@ -265,7 +237,3 @@ class Upkeep(ABC):
         self._tag += 1
         self._then[self._tag] = then
         return [SealNotices(self._tag, those)]
-
-    @abstractmethod
-    def _pump(self, now: float) -> list[Effect]:
-        """Send what can be sent."""

@@ -14,7 +14,7 @@ from meterfabric_protocol.batch import BatchHeader, encode_header
 from meterfabric_protocol.delivery import effects as fx
 from meterfabric_protocol.delivery.answer import Answer, Kind, sign
 from meterfabric_protocol.delivery.producer import ProducerCore
-from meterfabric_protocol.delivery.upkeep import ProducerSettings
+from meterfabric_protocol.delivery.settings import ProducerSettings
 from meterfabric_protocol.identity import cosigner, origin
 from meterfabric_protocol.merkle import EMPTY_ROOT, CompactRange, leaf_hashes
 from tests.pki import FABRIC, raw
