@@ -36,11 +36,13 @@ def read_secret(path: Path) -> bytes:
     """Read a secret of at most 64 KiB.
 
     Raises FileNotFoundError, and SecretFileError where others than the owner may read it: then it is no secret, and
-    going on would hide that.
+    going on would hide that. A file of root's that our group may read is one that Kubernetes mounted (`fsGroup`).
     """
     with path.open("rb") as stream:
-        mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-        if mode & 0o077:
+        found = os.fstat(stream.fileno())
+        mode = stat.S_IMODE(found.st_mode)
+        mounted = found.st_uid == 0 and os.geteuid() != 0
+        if mode & (0o037 if mounted else 0o077):
             raise SecretFileError(f"{path} has mode {mode:04o}, others may read it: make a new key, or chmod 600 it")
         data = stream.read(SECRET_BYTES + 1)
     if len(data) > SECRET_BYTES:

@@ -1,4 +1,7 @@
-"""The trust bundle in a file, read again when it changes: a new root is trusted a day before it issues."""
+"""The trust bundle in a file, read again when it changes: a new root is trusted a day before it issues.
+
+Where there is no file yet, the bundle that was given at start holds.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,20 @@ from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+_NO_FILE = (0, 0, 0)
 
 
 class TrustFile:
     """Hands out a verifier for the bundle as it is now. A file that is missing or broken changes nothing."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic, given: bytes = b"") -> None:
         """Raises OSError or ProtocolError where the bundle can't be read at start."""
         self._path = path
+        self._given = given
         self._clock = clock
         self._stamp = self._look()
         self._next = clock() + _LOOK_SECONDS
-        self._verifier = ChainVerifier(TrustBundle(path.read_bytes()))
+        self._verifier = ChainVerifier(TrustBundle(self._read()))
 
     def verifier(self) -> ChainVerifier:
         """The verifier to use now; looks at the file at most once a second."""
@@ -39,7 +44,7 @@ class TrustFile:
             stamp = self._look()
             if stamp == self._stamp:
                 return
-            self._verifier = ChainVerifier(TrustBundle(self._path.read_bytes()))
+            self._verifier = ChainVerifier(TrustBundle(self._read()))
             self._stamp = stamp
         except (OSError, ProtocolError) as error:
             log.warning("the trust bundle can't be read", extra={"path": str(self._path), "reason": str(error)})
@@ -47,5 +52,18 @@ class TrustFile:
             log.info("the trust bundle changed", extra={"path": str(self._path)})
 
     def _look(self) -> tuple[int, int, int]:
-        stat = self._path.stat()
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            if not self._given:
+                raise
+            return _NO_FILE
         return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+    def _read(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            if not self._given:
+                raise
+            return self._given

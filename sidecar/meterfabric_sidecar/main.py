@@ -24,16 +24,16 @@ from meterfabric_protocol.hello import VERSION, HelloBody, sign_hello
 from meterfabric_protocol.limits import Limits
 from meterfabric_protocol.names import Producer
 from meterfabric_protocol.names import Sink as SinkName
-from meterfabric_runtime.authority_desk import LocalAuthorityClient
 from meterfabric_runtime.curve import from_z85
-from meterfabric_runtime.discovery import RelayFile
+from meterfabric_runtime.discovery import relay_source
 from meterfabric_runtime.entry import enter
 from meterfabric_runtime.process import Stop, started
 from meterfabric_runtime.ready import Ready, write_ready
 from meterfabric_runtime.relay_link import HelloFrames
 from meterfabric_runtime.trust import TrustFile
-from meterfabric_runtime.web import WebBounds, WebServer, add_probes, serve
+from meterfabric_runtime.web import WebBounds, WebServer, serve
 from meterfabric_sidecar import sinks
+from meterfabric_sidecar.asking import authority_of
 from meterfabric_sidecar.dedup import Dedup
 from meterfabric_sidecar.enrolment import Enrolment
 from meterfabric_sidecar.ingest.http import HttpBounds, HttpIngest
@@ -42,6 +42,7 @@ from meterfabric_sidecar.ingest_meters import IngestMeters
 from meterfabric_sidecar.intake import Intake, IntakeSettings
 from meterfabric_sidecar.keys import KeyFolder
 from meterfabric_sidecar.meters import Meters
+from meterfabric_sidecar.pages import Pages
 from meterfabric_sidecar.producer_log import ProducerLog, origin_maker
 from meterfabric_sidecar.settings import Settings
 from meterfabric_sidecar.shipper import Shipper
@@ -78,7 +79,7 @@ class Sidecar:
             self.limits,
         )
         self._server_key = from_z85(settings.relay_key)
-        self._trust = TrustFile(settings.trust)
+        self._trust = TrustFile(settings.trust, given=settings.trust_given.encode())
         self._chain = b""
         subject = Producer(
             settings.trust_domain,
@@ -88,7 +89,7 @@ class Sidecar:
             settings.pod,
             settings.pod_uid,
         )
-        self.enrolment = Enrolment(LocalAuthorityClient(settings.authority), subject.spiffe, self._on_chain)
+        self.enrolment = Enrolment(authority_of(settings), subject.spiffe, self._on_chain)
         core = ProducerCore(
             ProducerSettings(
                 settings.fabric,
@@ -188,8 +189,9 @@ async def serve_sidecar(settings: Settings, stop: Stop) -> None:
     limits = Limits(record_bytes=settings.record_bytes)
     quota = SpoolSettings(quota=settings.spool.quota)
     spool = await _once_there_is_room(lambda: Spool.open(settings.spool_dir, quota, limits=limits), stop)
+    given = settings.sinks_given.encode()
     known = await spool.note(_SINKS)
-    first = sinks.decode(settings.sinks.read_bytes()) if known is None else sinks.decode(known)
+    first = sinks.decode(sinks.read(settings.sinks, given) if known is None else known)
     if known is None:
         noted = sinks.encode(first).decode()
         await _once_there_is_room(lambda: spool.keep_note(_SINKS, noted), stop)
@@ -200,10 +202,10 @@ async def serve_sidecar(settings: Settings, stop: Stop) -> None:
         sidecar.shipper.set_sinks(policies)
         tasks.append(asyncio.create_task(spool.keep_note(_SINKS, sinks.encode(policies).decode())))
 
-    pages, ingest, context = await _listen(settings, sidecar)
-    write_ready(settings.ready_file, Ready(os.getpid(), ingest.port, pages.port))
-    relays = RelayFile(settings.relays, sidecar.shipper.set_relays)
-    sink_file = sinks.SinkFile(settings.sinks, set_sinks)
+    servers, ingest, context = await _listen(settings, sidecar)
+    write_ready(settings.ready_file, Ready(os.getpid(), ingest.port, servers[0].port))
+    relays = relay_source(settings.relays, sidecar.shipper.set_relays)
+    sink_file = sinks.SinkFile(settings.sinks, set_sinks, given=given)
     tasks: list[asyncio.Task[None]] = []
     sink_file.look()
     relays.look()
@@ -232,7 +234,8 @@ async def serve_sidecar(settings: Settings, stop: Stop) -> None:
         await asyncio.gather(*loops, *tasks, return_exceptions=True)
         await sidecar.enrolment.close()
         await sidecar.shipper.close()
-        await pages.close()
+        for server in servers:
+            await server.close()
         context.term()
         await spool.close()
 
@@ -257,22 +260,21 @@ async def _once_there_is_room(work: Callable[[], Awaitable[T]], stop: Stop) -> T
             raise
 
 
-async def _listen(settings: Settings, sidecar: Sidecar) -> tuple[WebServer, ZeromqIngest, zmq.Context[Any]]:
+async def _listen(settings: Settings, sidecar: Sidecar) -> tuple[list[WebServer], ZeromqIngest, zmq.Context[Any]]:
+    """The ways in, on loopback with the pages; and, where asked, the pages alone for who isn't in the pod."""
     app = web.Application()
     http = HttpIngest(sidecar.intake, sidecar.limits, HttpBounds())
     http.add_to(app)
-    add_probes(app, sidecar, sidecar.meters.registry)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     ingest = ZeromqIngest(context, settings.zmq_port, sidecar.intake, sidecar.limits, ZeromqBounds())
     ways = IngestMeters(http, ingest)
     sidecar.meters.registry.register(ways)
-
-    async def show_status(_: web.Request) -> web.Response:
-        return web.json_response({**sidecar.status(), "ingest": ways.status()})
-
-    app.router.add_get("/status", show_status)
-    pages = await serve(app, settings.http_host, settings.http_port, WebBounds(), auto_decompress=False)
-    return pages, ingest, context
+    show = Pages(sidecar, sidecar.meters.registry, lambda: {**sidecar.status(), "ingest": ways.status()})
+    show.add_to(app)
+    servers = [await serve(app, settings.http_host, settings.http_port, WebBounds(), auto_decompress=False)]
+    if settings.pages_host:
+        servers.append(await show.serve(settings.pages_host, settings.pages_port))
+    return servers, ingest, context
 
 
 def main() -> None:

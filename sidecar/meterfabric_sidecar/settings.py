@@ -30,6 +30,15 @@ class BatchPart:
 
 
 @dataclass(frozen=True)
+class KubernetesPart:
+    """Where the API server is, and the folder with this pod's `token` and the server's `ca.crt`."""
+
+    host: str
+    folder: Path
+    port: int = 443
+
+
+@dataclass(frozen=True)
 class Settings:
     """Bytes and seconds; paths are files or folders."""
 
@@ -44,18 +53,27 @@ class Settings:
     """On memory-backed storage in a pod: the private key never touches a disk."""
     trust: Path
     """Trust bundle, PEM."""
-    authority: Path
-    """Where certificates are asked for: a socket."""
-    relays: Path
-    """List of relays, JSON; read again when it changes."""
+    relays: str
+    """Which relays there are: a file, read again when it changes, or dns://HOST:PORT (`discovery`)."""
     sinks: Path
     """List of sinks and what each is owed, JSON; read again when it changes."""
     relay_key: str
     """The relays' public CURVE key, Z85."""
+    authority: Path | None = None
+    """Where certificates are asked for: the folder of an authority on this machine."""
+    kubernetes: KubernetesPart | None = None
+    """Or the API of a cluster, which stands over `authority`."""
+    trust_given: str = ""
+    """The bundle that holds while `trust` isn't there."""
+    sinks_given: str = ""
+    """The list that holds while `sinks` isn't there."""
     http_host: str = "127.0.0.1"
     """Ingest is for the containers of the same pod only."""
     http_port: int = 8280
     zmq_port: int = 8281
+    pages_host: str = ""
+    """Where probes and metrics are served besides, for who isn't in the pod; empty for nowhere."""
+    pages_port: int = 8290
     spool: SpoolPart = field(default_factory=SpoolPart)
     batch: BatchPart = field(default_factory=BatchPart)
     compression: Literal["none", "zstd"] = "zstd"

@@ -38,11 +38,29 @@ def encode(policies: tuple[SinkPolicy, ...]) -> bytes:
     return msgspec.json.encode([SinkEntry(p.name, p.required, p.when_full, p.expiry) for p in policies])
 
 
+def read(path: Path, given: bytes) -> bytes:
+    """The list at ``path``, or the one that was given while there is no file. Raises OSError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        if not given:
+            raise
+        return given
+
+
 class SinkFile:
     """Watches the file and tells changes. A file that is missing or broken for a moment changes nothing."""
 
-    def __init__(self, path: Path, on_change: Callable[[tuple[SinkPolicy, ...]], None], interval: float = 0.5) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_change: Callable[[tuple[SinkPolicy, ...]], None],
+        interval: float = 0.5,
+        given: bytes = b"",
+    ) -> None:
+        """``interval``: seconds between looks; ``given``: the list that holds where there is no file."""
         self._path = path
+        self._given = given
         self._on_change = on_change
         self._interval = interval
         self._known: bytes | None = None
@@ -50,7 +68,7 @@ class SinkFile:
     def look(self) -> None:
         """Look once."""
         try:
-            data = self._path.read_bytes()
+            data = read(self._path, self._given)
             if data == self._known:
                 return
             policies = decode(data)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from meterfabric_protocol.delivery.sink import SinkCore, SinkSettings
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.limits import Limits
-from meterfabric_runtime.discovery import RelayFile
+from meterfabric_runtime.discovery import relay_source
 from meterfabric_runtime.entry import enter
 from meterfabric_runtime.process import Stop, started
 from meterfabric_runtime.ready import Ready, write_ready
@@ -67,7 +67,7 @@ async def serve_sink(settings: Settings, stop: Stop) -> None:
     write_ready(settings.ready_file, Ready(os.getpid(), 0, pages.port))
     try:
         if await _open(store, own, meters, health, stop):
-            relays = RelayFile(settings.relays, links.set)
+            relays = relay_source(settings.relays, links.set)
             relays.look()
             started()
             work = (worker.run(), relays.run(), own.run(), _follow(trust, core))

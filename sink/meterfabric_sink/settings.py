@@ -21,8 +21,8 @@ class Settings:
     """The sink's Ed25519 signing key, PEM (PKCS #8)."""
     chain: Path
     """The sink's certificate chain, PEM, leaf first."""
-    relays: Path
-    """List of relays, JSON; read again when it changes."""
+    relays: str
+    """Which relays there are: a file, read again when it changes, or dns://HOST:PORT (`discovery`)."""
     relay_key: str
     """The relays' public CURVE key, Z85."""
     url: str

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,27 @@ def test_a_secret_open_to_others_or_too_long_is_refused(tmp_path: Path) -> None:
         read_secret(path)
     with pytest.raises(FileNotFoundError):
         read_secret(tmp_path / "none")
+
+
+def test_a_secret_that_kubernetes_mounted_may_be_readable_by_our_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret"
+    create_secret(path, b"one")
+    path.chmod(0o440)
+    with pytest.raises(SecretFileError, match="0440"):
+        read_secret(path)
+    # As the kubelet mounts it: root's, for the group of a process that isn't root.
+    monkeypatch.setattr("os.fstat", lambda file: _rooted(os.stat(file)))
+    monkeypatch.setattr("os.geteuid", lambda: 65532)
+    assert read_secret(path) == b"one"
+    path.chmod(0o460)
+    with pytest.raises(SecretFileError, match="0460"):
+        read_secret(path)
+
+
+def _rooted(found: os.stat_result) -> os.stat_result:
+    return os.stat_result((*found[:4], 0, *found[5:]))
 
 
 def test_a_folder_is_closed_to_others_also_when_it_was_there(tmp_path: Path) -> None:

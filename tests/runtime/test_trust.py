@@ -61,3 +61,15 @@ def test_a_broken_bundle_at_start_is_an_error(tmp_path: Path) -> None:
     bundle.write_bytes(b"nothing")
     with pytest.raises(ProtocolError):
         TrustFile(bundle)
+
+
+def test_the_bundle_given_at_start_holds_until_there_is_a_file(tmp_path: Path) -> None:
+    given, written, clock = Authority("given"), Authority("written"), Clock()
+    bundle = tmp_path / "trust.pem"
+    trust = TrustFile(bundle, clock, given=given.pem)
+    chain = written.chain(Ed25519PrivateKey.generate())
+    assert judged(trust, given.chain(Ed25519PrivateKey.generate()))
+    assert not judged(trust, chain)
+    bundle.write_bytes(given.pem + written.pem)
+    clock.now += 1.0
+    assert judged(trust, chain)

@@ -37,3 +37,15 @@ def test_each_change_is_told_once_and_a_broken_file_changes_nothing(tmp_path: Pa
     path.write_bytes(sinks.encode(POLICIES[:1]))
     file.look()
     assert told == [POLICIES, POLICIES[:1]]
+
+
+def test_the_list_given_at_start_holds_until_there_is_a_file(tmp_path: Path) -> None:
+    told: list[tuple[SinkPolicy, ...]] = []
+    path = tmp_path / "sinks.json"
+    file = sinks.SinkFile(path, told.append, given=sinks.encode(POLICIES[:1]))
+    file.look()
+    path.write_bytes(sinks.encode(POLICIES))
+    file.look()
+    assert told == [POLICIES[:1], POLICIES]
+    with pytest.raises(FileNotFoundError):
+        sinks.read(tmp_path / "none", b"")
