@@ -1,104 +1,105 @@
-"""A proof on disk: four files that say who sent a record, when a sink received it, and that it is unaltered.
+"""A proof on disk: files that say who sent a record, when a sink received it, and that it is unaltered.
 
 `record.json` is the record's exact bytes, `record.tlog-proof` its inclusion in its batch's checkpoint with the
 producer's signature and the sink's cosignature (c2sp.org/tlog-proof@v1), `producer.pem` and `sink.pem` the certificate
 chains of both, leaf first.
+
+Where the record's log had no valid certificate, `producer.pem` is its bare public key, and `voucher-1/` proves in the
+same way the notice of a later log of the same pod, `continues.notice`, that names this log and its end;
+`end.tlog-proof` is then the record's inclusion in the log's checkpoint at that end. A voucher that had no certificate
+either is itself vouched for by `voucher-2/`, and so on.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from meterfabric_cli.auditing.sink_identity import claimed
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.inputs import read_file
 from meterfabric_protocol import tlog_proof
-from meterfabric_protocol.checkpoint import Checkpoint
-from meterfabric_protocol.checkpoint import parse as parse_checkpoint
-from meterfabric_protocol.errors import BadSignature, Malformed
-from meterfabric_protocol.identity import ChainVerifier, Identity, TrustBundle, match_origin
 from meterfabric_protocol.limits import DEFAULT
-from meterfabric_protocol.merkle import leaf_hash
-from meterfabric_protocol.notice import is_notice
 
 RECORD, PROOF, PRODUCER, SINK = "record.json", "record.tlog-proof", "producer.pem", "sink.pem"
-_RECORD_BYTES = 4 << 20
+CONTINUES, CONTINUES_PROOF, END = "continues.notice", "continues.tlog-proof", "end.tlog-proof"
+MOST_VOUCHERS = 100
+_LEAF_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """The proof of one leaf, as the bytes of its files. `end` is None where its log needs no voucher, ends with the
+    leaf's own batch, or isn't held to its end."""
+
+    leaf: bytes
+    proof: bytes
+    producer: bytes
+    sink: bytes
+    end: bytes | None = None
 
 
 @dataclass(frozen=True)
 class ProofFiles:
-    """The bytes of the four files."""
+    """The record, and the notices that vouch: each for the log of the part before it."""
 
-    record: bytes
-    proof: bytes
-    producer: bytes
-    sink: bytes
+    record: Part
+    vouchers: tuple[Part, ...] = ()
 
     def write(self, folder: Path) -> None:
-        """Write them, making the folder. Raises CommandError."""
+        """Write them, making the folder, and remove what an earlier proof left there. Raises CommandError."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, content in zip((RECORD, PROOF, PRODUCER, SINK), self._contents(), strict=True):
-                (folder / name).write_bytes(content)
+            _write(folder, RECORD, PROOF, self.record)
+            for number in range(1, MOST_VOUCHERS + 1):
+                place = _place(folder, number)
+                if number <= len(self.vouchers):
+                    _write(place, CONTINUES, CONTINUES_PROOF, self.vouchers[number - 1])
+                elif place.is_dir():
+                    _remove(place)
         except OSError as error:
             raise CommandError(f"{error.filename or folder}: {error.strerror or error}") from error
 
     @classmethod
     def read(cls, folder: Path) -> ProofFiles:
         """Read them. Raises CommandError."""
-        return cls(
-            read_file(folder / RECORD, _RECORD_BYTES),
-            read_file(folder / PROOF, tlog_proof.MAX_PROOF_BYTES),
-            read_file(folder / PRODUCER, DEFAULT.chain_bytes),
-            read_file(folder / SINK, DEFAULT.chain_bytes),
-        )
-
-    def _contents(self) -> tuple[bytes, bytes, bytes, bytes]:
-        return self.record, self.proof, self.producer, self.sink
+        record = _read(folder, RECORD, PROOF)
+        vouchers: list[Part] = []
+        while (place := _place(folder, len(vouchers) + 1)).is_dir():
+            if len(vouchers) == MOST_VOUCHERS:
+                raise CommandError(f"{place}: at most {MOST_VOUCHERS} vouchers are read")
+            vouchers.append(_read(place, CONTINUES, CONTINUES_PROOF))
+        return cls(record, tuple(vouchers))
 
 
-@dataclass(frozen=True)
-class Verified:
-    """What a proof has shown: leaf `index` of the log, sent by `producer`, received by `sink` at `time`."""
-
-    index: int
-    checkpoint: Checkpoint
-    producer: Identity
-    sink: Identity
-    time: datetime
+def _place(folder: Path, number: int) -> Path:
+    return folder / f"voucher-{number}"
 
 
-def verify(files: ProofFiles, trust: TrustBundle) -> Verified:
-    """Check a proof against nothing but the trust bundle.
+def _write(folder: Path, leaf: str, proof: str, part: Part) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {leaf: part.leaf, proof: part.proof, PRODUCER: part.producer, SINK: part.sink}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    if part.end is not None:
+        (folder / END).write_bytes(part.end)
+    else:
+        (folder / END).unlink(missing_ok=True)
 
-    Raises ProtocolError (Malformed, BadSignature, ProofError, CertificateError) naming what doesn't hold.
-    """
-    proof = tlog_proof.decode(files.proof)
-    signed = parse_checkpoint(proof.note, tlog_proof.MAX_PROOF_BYTES)
-    if is_notice(files.record):
-        raise Malformed(RECORD, "a notice of the sidecar, not a record")
-    verifier = ChainVerifier(trust)
-    # A checkpoint may carry other witnesses' cosignatures; the sink's is the one that its certificate is for.
-    refusal: Exception = BadSignature(PROOF, "no cosignature stands beside the producer's signature")
-    for signature in signed.signatures:
-        if signature.name == signed.checkpoint.origin:
-            continue
-        try:
-            _, moment = claimed(signature.line())
-            time = datetime.fromtimestamp(moment, UTC)
-            sink = verifier.verify(files.sink, time, role="sink")
-        except (BadSignature, Malformed) as error:
-            refusal = error
-            continue
-        if sink.name != signature.name:
-            refusal = BadSignature(SINK, f"is {sink.name}'s, the proof is cosigned by {signature.name}")
-            continue
-        producer = verifier.verify(files.producer, time, role="producer", fabric=sink.fabric)
-        match_origin(producer, signed.checkpoint.origin)
-        proven = tlog_proof.verify(
-            proof, leaf_hash(files.record), producer.name, producer.public_key, {sink.name: sink.public_key}
-        )
-        return Verified(proof.index, proven.checkpoint, producer, sink, time)
-    raise refusal
+
+def _remove(folder: Path) -> None:
+    for name in (CONTINUES, CONTINUES_PROOF, PRODUCER, SINK, END):
+        (folder / name).unlink(missing_ok=True)
+    # Whatever else a person put there stays, and is then told by `verify`.
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _read(folder: Path, leaf: str, proof: str) -> Part:
+    end = folder / END
+    return Part(
+        read_file(folder / leaf, _LEAF_BYTES),
+        read_file(folder / proof, tlog_proof.MAX_PROOF_BYTES),
+        read_file(folder / PRODUCER, DEFAULT.chain_bytes),
+        read_file(folder / SINK, DEFAULT.chain_bytes),
+        read_file(end, tlog_proof.MAX_PROOF_BYTES) if end.exists() else None,
+    )

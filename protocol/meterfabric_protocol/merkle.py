@@ -25,7 +25,6 @@ __all__ = [
     "CompactRange",
     "Tree",
     "hash_at",
-    "inclusion_in_batch",
     "leaf_hash",
     "leaf_hashes",
     "line_hashes",
@@ -130,6 +129,11 @@ class CompactRange:
             raise ValueError(f"a range that begins at {self.first} has no root")
         return _fold(self.hashes) if self.hashes else EMPTY_ROOT
 
+    def subtrees(self) -> list[tuple[int, int, bytes]]:
+        """The subtrees that tile the range, left to right: first leaf, end, root."""
+        tiles = zip(_tiles(self.first, self.size), self.hashes, strict=True)
+        return [(index << level, index + 1 << level, root) for (level, index), root in tiles]
+
     def encode(self) -> bytes:
         """The hashes one after another; `first` and `size` travel beside them."""
         return b"".join(self.hashes)
@@ -215,15 +219,6 @@ class Tree:
         start, nodes = self._levels[level]
         _need(index >= start, f"leaves {index << level} to {index + 1 << level} are before what is held")
         return hash_at(nodes, index - start)
-
-
-def inclusion_in_batch(frontier: CompactRange, hashes: bytes, index: int) -> list[bytes]:
-    """The audit path of leaf `index` to the root after a batch, from what is stored of that batch alone.
-
-    `frontier` is the range [0, first) before the batch, `hashes` are the batch's leaf hashes; first ≤ index < size.
-    Raises ValueError where they don't fit.
-    """
-    return Tree(hashes, frontier).inclusion_proof(index, frontier.size + len(hashes) // HASH_BYTES)
 
 
 def _levels(base: CompactRange, hashes: bytes) -> list[tuple[int, bytes]]:

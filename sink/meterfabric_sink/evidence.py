@@ -109,9 +109,9 @@ class Evidence:
         found = self._store.query(f"SELECT {HELD_COLUMNS} FROM logs WHERE origin = ?", (origin,))  # noqa: S608
         return rows.held(found[0]) if found else None
 
-    def batches(self, origin: str, *, below: int | None = None) -> Iterator[StoredBatch]:
-        """The batches of a log in order, without their leaves; those that begin below leaf `below` where given."""
-        start, end = 0, 2**63 - 1 if below is None else below
+    def batches(self, origin: str, *, start: int = 0, below: int | None = None) -> Iterator[StoredBatch]:
+        """The batches of a log in order, without their leaves; those that begin from leaf `start` to below `below`."""
+        end = 2**63 - 1 if below is None else below
         sql = (
             f"SELECT {BATCH_COLUMNS} FROM batches WHERE origin = ? AND first >= ? AND first < ?"  # noqa: S608
             f" ORDER BY first LIMIT {PAGE_ROWS}"
@@ -144,15 +144,16 @@ class Evidence:
         notices = {notice.index: notice.body for notice in self.notices(origin)} if found[0].kind == "notices" else {}
         return next(self._held(found, notices, self.erased(origin)))
 
-    def frontier(self, origin: str, size: int) -> CompactRange:
-        """The compact range [0, size) of a log, glued from the stored roots of its batches; `size` ends a batch.
+    def range(self, origin: str, first: int, size: int) -> CompactRange:
+        """The compact range of a log's batches from leaf `first` to below `size`, glued from their stored roots; it
+        ends before `size` where no more is held.
 
         Raises Malformed or ValueError when the stored roots don't fit together.
         """
-        frontier = CompactRange.empty()
-        for batch in self.batches(origin, below=size):
-            frontier = frontier.extend(CompactRange.decode(batch.first, batch.size, batch.roots))
-        return frontier
+        glued = CompactRange.empty(first)
+        for batch in self.batches(origin, start=first, below=size):
+            glued = glued.extend(CompactRange.decode(batch.first, batch.size, batch.roots))
+        return glued
 
     def notices(self, origin: str) -> list[StoredNotice]:
         """The notice leaves of a log, in order."""

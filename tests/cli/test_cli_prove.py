@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from meterfabric_protocol import notice
 from tests.cli.made_sink import MadeSink, event
 from tests.cli.running import Command, Done
 from tests.pki import Authority
@@ -67,18 +66,6 @@ def test_an_id_that_came_twice_is_proven_once_and_the_other_is_told(
     done = prove(meterfabric, sink, "event-1", tmp_path / "proof")
     assert done.code == 0
     assert "also at leaf 2" in done.out
-
-
-def test_a_log_without_a_certificate_of_its_own_has_no_proof_of_one_record(
-    sink: MadeSink, meterfabric: Command, tmp_path: Path
-) -> None:
-    old, new = sink.log(enrolled=False).open().records(3), sink.log()
-    new.say(notice.Continues(log=new.origin, previous=old.origin, size=4, root=old.frontier.root(), reason="key-lost"))
-    sink.take(new)
-    sink.take(old)
-    done = prove(meterfabric, sink, "event-2", tmp_path / "proof")
-    assert done.code == 2
-    assert "a later log vouches for it" in done.err
 
 
 def swapped(name: str, other: str) -> Callable[[Path, Path], None]:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol.checkpoint import Checkpoint, sign
 from meterfabric_protocol.cosignature import COSIGNATURE, cosign
-from meterfabric_protocol.merkle import HASH_BYTES, CompactRange, Tree, inclusion_in_batch, leaf_hashes
+from meterfabric_protocol.merkle import HASH_BYTES, CompactRange, Tree, leaf_hashes
 from meterfabric_protocol.note import ED25519, add_signatures, encode_verifier_key, sign_note
 from meterfabric_protocol.tlog_proof import TlogProof, encode
 
@@ -108,7 +108,8 @@ def proof(extra: bytes | None = None) -> TlogProof:
     """The proof of record INDEX in its batch's cosigned checkpoint."""
     hashes = leaf_hashes(leaves(SIZE))
     frontier = CompactRange.empty().append(hashes[: FIRST * HASH_BYTES])
-    return TlogProof(INDEX, tuple(inclusion_in_batch(frontier, hashes[FIRST * HASH_BYTES :], INDEX)), cosigned(), extra)
+    tree = Tree(hashes[FIRST * HASH_BYTES :], frontier)
+    return TlogProof(INDEX, tuple(tree.inclusion_proof(INDEX, tree.size)), cosigned(), extra)
 
 
 def notes() -> list[dict[str, object]]:

@@ -9,7 +9,8 @@ import msgspec
 
 from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_trust, command
 from meterfabric_cli.inputs import read_trust
-from meterfabric_cli.proof_folder import ProofFiles, Verified, verify
+from meterfabric_cli.proof_check import Verified, Voucher, verify
+from meterfabric_cli.proof_folder import ProofFiles
 from meterfabric_protocol.errors import ProtocolError
 
 
@@ -46,20 +47,28 @@ def run(options: argparse.Namespace) -> int:
     except ProtocolError as error:
         print(f"DOES NOT HOLD: {error}")
         return EXIT_NOT
-    print(_told(shown, files.record))
+    print(_told(shown, files.record.leaf))
     return EXIT_WHOLE
 
 
-def _told(shown: Verified, record: bytes) -> str:
+def _told(verified: Verified, record: bytes) -> str:
+    shown = verified.record
     stated = shown.checkpoint
     lines = [
-        ("sent by", shown.producer.subject.spiffe),
+        ("sent by", verified.producer.subject.spiffe),
         ("log", stated.origin),
         ("place", f"leaf {shown.index}, in the batch [{stated.first}, {stated.size})"),
+        *(("vouched", _vouched(voucher)) for voucher in verified.vouchers),
         ("received", f"{shown.time:%Y-%m-%d %H:%M:%S}Z by {shown.sink.subject.spiffe}"),
         ("record", _summary(record)),
     ]
     return "\n".join([*(f"{name:<9} {value}" for name, value in lines), "holds"])
+
+
+def _vouched(voucher: Voucher) -> str:
+    notice = voucher.shown
+    by = f"by leaf {notice.index} of the same pod's {notice.checkpoint.origin}: it ends at leaf {voucher.size}"
+    return by if voucher.reached else f"{by} (to there it isn't held: its last root is not compared)"
 
 
 def _summary(record: bytes) -> str:

@@ -185,7 +185,7 @@ async def test_a_leaf_is_found_with_its_batch_and_the_frontier_before_it(opened:
         held = evidence.batch_of(log.origin, 5)
         assert held is not None
         assert (held.batch.first, held.batch.size, held.leaves[2]) == (3, 7, log.leaves[5])
-        assert evidence.frontier(log.origin, 3) == before
+        assert evidence.range(log.origin, 0, 3) == before
         assert evidence.batch_of(log.origin, 9) is None
 
 
