@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 import zmq
 from aiohttp import web
 
-from meterfabric_protocol.delivery.relay import RelayCore, RelaySettings
+from meterfabric_protocol.delivery.relay import RelayCore
+from meterfabric_protocol.delivery.settings import RelaySettings
 from meterfabric_protocol.hello import Hello, verify_hello
 from meterfabric_relay.load import LoadMeter
 from meterfabric_relay.meters import registry

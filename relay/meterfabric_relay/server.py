@@ -12,7 +12,8 @@ from collections.abc import Callable
 import zmq
 
 from meterfabric_protocol import message as m
-from meterfabric_protocol.delivery.relay import Effect, End, RelayCore
+from meterfabric_protocol.delivery.relay import RelayCore
+from meterfabric_protocol.delivery.relayed import Effect, End
 from meterfabric_protocol.errors import Malformed
 from meterfabric_runtime.zmq_loop import LoopSocket, Offer, user_id
 from meterfabric_runtime.zmq_monitor import Change, PeerEvent
@@ -84,7 +85,7 @@ class RelayServer:
         self._carry_out(self.core.received(user, message, rest, self._clock()))
 
     def _refuse(self, route: bytes, reason: str, detail: str) -> None:
-        self.core.refused[reason] = self.core.refused.get(reason, 0) + 1
+        self.core.refused[reason] += 1
         self.socket.offer([route, m.encode(m.Refused(reason, detail))])
 
     def _carry_out(self, effects: list[Effect]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meterfabric_protocol import message as m
-from meterfabric_protocol.delivery import relay as core
+from meterfabric_protocol.delivery.relay import RelayCore
+from meterfabric_protocol.delivery.relayed import Effect, Send
+from meterfabric_protocol.delivery.settings import RelaySettings
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.hello import Hello, verify_hello
 
@@ -25,14 +27,14 @@ class Relay:
         self.name = name
         self.boot = 0
         self.running = False
-        self.core: core.RelayCore
+        self.core: RelayCore
 
     def start(self) -> None:
         """A process begins, with nothing."""
         self.boot += 1
         self.running = True
-        settings = core.RelaySettings(name=self.name, **self.world.config.relay)
-        self.core = core.RelayCore(settings, self._verify)
+        settings = RelaySettings(name=self.name, **self.world.config.relay)
+        self.core = RelayCore(settings, self._verify)
         self.world.network.servers[self.name] = self
         self.kernel.trace(self.name, "starts")
         self._tick()
@@ -92,9 +94,9 @@ class Relay:
             fabric=pki.FABRIC,
         )
 
-    def _do(self, effects: list[core.Effect]) -> None:
+    def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, core.Send):
+            if isinstance(effect, Send):
                 self.send(effect.user, effect.message, effect.frames)
         self._check_memory()
 
@@ -104,7 +106,7 @@ class Relay:
 
     def _check_memory(self) -> None:
         held: dict[str, int] = {}
-        for worker in self.core._workers.values():
+        for worker in self.core._workers.by_user.values():
             held[worker.sink] = held.get(worker.sink, 0) + worker.queue.bytes
             held[worker.sink] += sum(item.cost for item in worker.flight.values())
         total = 0

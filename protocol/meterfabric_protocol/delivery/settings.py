@@ -40,3 +40,24 @@ class ProducerSettings:
     """Payloads are kept this long after every sink has them."""
     linger: float = 3_600.0
     """A closed log is remembered this long after every sink has all of it."""
+
+
+@dataclass(frozen=True)
+class RelaySettings:
+    """Bounds of a relay, bytes and seconds."""
+
+    name: str
+    memory: int = 24 << 20
+    """Bytes of records held or promised, all sinks together."""
+    sinks: int = 4
+    """Sinks the memory is divided among; more are refused."""
+    chunk: int = 1 << 20
+    """Bytes granted at once."""
+    max_message: int = 9 << 20
+    """Bytes of the largest message taken."""
+    sessions: int = 10_000
+    heads: int = 64
+    """Heads waiting for one sink, a session; more replace nothing and are dropped (they are repeated)."""
+    idle_grant: float = 15.0
+    """Seconds credit may lie unused before its session ends: a frozen producer must not hold the memory of others."""
+    quantum: int = 65_536
