@@ -12,8 +12,8 @@ STAMPS := $(VENV)/.stamps
 # Files that ruff checks; mypy's are in pyproject.toml.
 SOURCES := protocol runtime sidecar relay sink client cli tests bench examples scripts
 
-# What the package's C part is made of.
-NATIVE := scripts/build_native.py protocol/meterfabric_protocol/_merkle.c
+# What is in C, and what compiles it.
+NATIVE := scripts/build_native.py protocol/meterfabric_protocol/_merkle.c sidecar/meterfabric_sidecar/_places.c
 
 # How long or how much, for the targets that say so.
 SECONDS ?= 60
@@ -81,7 +81,7 @@ lock: setup ## resolve the dependencies again and write the lock files
 
 .PHONY: clean
 clean: ## remove what the targets made: environment, caches, demo
-	rm -f protocol/meterfabric_protocol/*.so
+	rm -f protocol/meterfabric_protocol/*.so sidecar/meterfabric_sidecar/*.so
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build $(DEMO_DIR)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -30,12 +30,9 @@ class Group:
     """The new records of some submissions. `seq` is where the spool keeps their keys."""
 
     seq: int
-    sealed_at: float
     payload: bytes
-    keys: Sequence[str]
+    keys: list[str]
     hashes: bytes
-    places: dict[int, int]
-    """hash(key) → seq."""
     _by_key: dict[str, bytes] = field(default_factory=dict)
 
     def find(self, key: str) -> bytes | None:
@@ -65,17 +62,19 @@ class Dedup:
         self._spool = spool
         self._window = Window(records, seconds, spool.pressure().quota // 8, spool.recent)
         self._next_seq = 1
-        self._flying: list[Group] = []
+        self._landed = 0
+        self._flying: dict[int, Group] = {}
 
     async def load(self) -> None:
         """Take over what the spool holds beyond what is known: all at start, what a failed commit left later on."""
         self._flying.clear()
-        known = self._window.last_seq
-        while rows := await self._spool.recent_after(known, _CHUNK):
+        while rows := await self._spool.recent_after(self._landed, _CHUNK):
             for row in rows:
-                self._window.add(row.seq, row.sealed_at, row.stored, dict.fromkeys(map(hash, row.keys), row.seq))
-            known = rows[-1].seq
-        self._next_seq = known + 1
+                self._window.add(row.seq, row.sealed_at, row.keys)
+                self._window.stored(row.stored)
+            self._landed = rows[-1].seq
+        # None is used twice: the window may know those of batches that came to nothing.
+        self._next_seq = max(self._next_seq, self._landed + 1)
 
     @property
     def first_seq(self) -> int:
@@ -86,26 +85,24 @@ class Dedup:
         return len(self._window)
 
     def admit(self, submissions: Sequence[S], now: float) -> Admitted[S]:
-        """Sort out the new records; they count as known from here on, until `landed` or `load`."""
+        """Sort out the new records; they count as known from here on."""
         self._window.age(now)
         keys = list(chain.from_iterable(s.split.keys for s in submissions))
-        places = dict.fromkeys(map(hash, keys), self._next_seq)
-        if (
-            len(places) == len(keys)
-            and self._window.knows_none(places)
-            and all(group.places.keys().isdisjoint(places) for group in self._flying)
-        ):
+        unseen = self._window.knows_none(keys)
+        if unseen and self._window.add(self._next_seq, now, keys):
             payload = b"".join([s.split.payload for s in submissions])
             hashes = b"".join([s.split.hashes for s in submissions])
-            return Admitted(self._group(now, payload, keys, hashes, places), list(submissions), [])
-        return self._sort_out(submissions, now)
+            return Admitted(self._group(payload, keys, hashes), list(submissions), [])
+        return self._sort_out(submissions, now, added=unseen)
 
     def landed(self, group: Group, stored: int) -> None:
         """The group is durable; its keys took `stored` bytes."""
-        self._flying.remove(group)
-        self._window.add(group.seq, group.sealed_at, stored, group.places)
+        del self._flying[group.seq]
+        self._landed = group.seq
+        self._window.stored(stored)
 
-    def _sort_out(self, submissions: Sequence[S], now: float) -> Admitted[S]:
+    def _sort_out(self, submissions: Sequence[S], now: float, *, added: bool) -> Admitted[S]:
+        """One record at a time. `added`: the window has all keys already, as the next group's."""
         new: dict[str, bytes] = {}
         records: list[bytes] = []
         taken: list[S] = []
@@ -129,25 +126,24 @@ class Dedup:
                 taken.append(submission)
         if not new:
             return Admitted(None, taken, clashes)
-        places = dict.fromkeys(map(hash, new), self._next_seq)
-        group = self._group(now, batches.join(records), list(new), b"".join(new.values()), places)
-        return Admitted(group, taken, clashes)
+        keys = list(new)
+        if not added:
+            self._window.add(self._next_seq, now, keys)
+        return Admitted(self._group(batches.join(records), keys, b"".join(new.values())), taken, clashes)
 
     def _find(self, key: str) -> bytes | None:
-        for group in self._flying:
-            if hash(key) in group.places and (found := group.find(key)) is not None:
+        for seq in self._window.places(key):
+            group = self._flying.get(seq)
+            # The next one is this group, put in before two of its keys were seen to be one.
+            if group is not None:
+                found = group.find(key)
+            else:
+                found = self._window.find(seq, key) if seq < self._next_seq else None
+            if found is not None:
                 return found
-        return self._window.find(key)
+        return None
 
-    def _group(
-        self,
-        now: float,
-        payload: bytes,
-        keys: Sequence[str],
-        hashes: bytes,
-        places: dict[int, int],
-    ) -> Group:
-        group = Group(self._next_seq, now, payload, keys, hashes, places)
+    def _group(self, payload: bytes, keys: list[str], hashes: bytes) -> Group:
+        group = self._flying[self._next_seq] = Group(self._next_seq, payload, keys, hashes)
         self._next_seq += 1
-        self._flying.append(group)
         return group

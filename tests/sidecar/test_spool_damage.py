@@ -7,7 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meterfabric_protocol.batch import decode_header, unpack
+from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.notice import Damaged
+from meterfabric_sidecar.spool import StoredBatch
+from meterfabric_sidecar.spool.load import decompress
 from meterfabric_sidecar.spool.schema import row_id
 from tests.spools import Rig, only_records, opened, record, verified
 
@@ -21,6 +25,14 @@ def alter(folder: Path, statement: str, *values: object) -> None:
 
 async def public_key(rig: Rig) -> bytes:
     return (await rig.spool.log(rig.origin)).public_key
+
+
+def says_the_same(body: bytes, batch: StoredBatch) -> bool:
+    header = decode_header(batch.header)
+    try:
+        return unpack(body, header, decompress) == unpack(batch.payload or b"", header, decompress)
+    except Malformed:
+        return False
 
 
 async def delivered_around(rig: Rig, first: int, cause: str, expected: list[bytes]) -> None:
@@ -68,7 +80,13 @@ async def test_no_flipped_bit_of_a_payload_goes_unseen(
         place = data.draw(st.integers(0, len(body) - 1))
         body[place] ^= 1 << data.draw(st.integers(0, 7))
         alter(folder, "UPDATE payloads SET body = ? WHERE first = ?", bytes(body), batch.first)
-        await delivered_around(rig, batch.first, "hash", [])
+        # Some bits of a compressed payload say the same either way: its leaves are those that were sealed, all is well.
+        if says_the_same(bytes(body), batch):
+            assert only_records(verified(await rig.everything(), await public_key(rig))) == [
+                record(n) for n in range(60)
+            ]
+        else:
+            await delivered_around(rig, batch.first, "hash", [])
 
 
 async def test_a_missing_payload_is_damage_unless_it_was_dropped(tmp_path: Path) -> None:
