@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
+from meterfabric_runtime import memory
+
 log = logging.getLogger(__name__)
 
 EXIT_CLEAN = 0
@@ -79,6 +81,7 @@ def run(main: Main, *, grace: float = 30.0) -> int:
     The first SIGTERM or SIGINT requests the stop; main then has `grace` seconds, after which, or at a second
     signal, it is cancelled. Codes: 0 main returned; 1 main raised; 3 main had to be cancelled.
     """
+    memory.settle()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(supervise(main, grace))
 

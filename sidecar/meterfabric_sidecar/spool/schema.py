@@ -172,7 +172,8 @@ def open_writer(path: Path, wal_bytes: int, max_bytes: int | None = None) -> sql
         db.execute("PRAGMA synchronous = FULL")
         # Some distributions overwrite what is deleted, which would write every dropped payload a second time.
         db.execute("PRAGMA secure_delete = OFF")
-        db.execute("PRAGMA cache_size = -4096")
+        # What one commit changes, and the inner pages on the way there; payloads are written and not read again.
+        db.execute("PRAGMA cache_size = -2048")
         db.execute(f"PRAGMA wal_autocheckpoint = {max(1, wal_bytes // PAGE_BYTES)}")
         db.execute(f"PRAGMA journal_size_limit = {wal_bytes}")
         if max_bytes is not None:
@@ -188,7 +189,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """Open the database to read only. Raises sqlite3.Error."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
     db.text_factory = read_text
-    db.execute("PRAGMA cache_size = -2048")
+    db.execute("PRAGMA cache_size = -512")
     return db
 
 
