@@ -50,6 +50,11 @@ class IngestMeters(Collector):
             "ZeroMQ connections dropped at the cap",
             self._zeromq.connections_refused,
         )
+        yield CounterMetricFamily(
+            "meterfabric_sidecar_ingest_connections_closed",
+            "ZeroMQ connections that ended",
+            self._zeromq.connections_ended,
+        )
 
     def status(self) -> dict[str, Any]:
         """What /status shows."""

@@ -385,6 +385,7 @@ async def test_a_frame_beyond_every_limit_ends_the_connection(context: zmq.Conte
         await sender.send(b"SEND", tag(1), bytes(2 * 1024 * 1024))
         await until(lambda: served.ingest.connections == 0)
         assert served.intake.calls == 0
+        assert served.ingest.connections_ended > 0
 
 
 async def test_closing_answers_what_is_in_service(context: zmq.Context[zmq.Socket[bytes]]) -> None:

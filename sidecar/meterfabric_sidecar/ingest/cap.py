@@ -24,6 +24,7 @@ class ConnectionCap:
         self._connections = connections
         self._descriptors: set[int] = set()
         self.refused = 0
+        self.ended = 0
         handler = socket.context.socket(zmq.REP)
         handler.setsockopt(zmq.LINGER, 0)
         handler.bind(_ENDPOINT)
@@ -54,3 +55,4 @@ class ConnectionCap:
             self._descriptors.add(event.value)
         elif event.change is Change.DISCONNECTED:
             self._descriptors.discard(event.value)
+            self.ended += 1

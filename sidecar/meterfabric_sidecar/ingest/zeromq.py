@@ -109,7 +109,13 @@ class ZeromqIngest:
 
     @property
     def connections_refused(self) -> int:
+        """Dropped at the cap since the start."""
         return self._cap.refused
+
+    @property
+    def connections_ended(self) -> int:
+        """Closed since the start, by either end; that of an oversized frame is one, and libzmq does not say which."""
+        return self._cap.ended
 
     @property
     def bytes_claimed(self) -> int:
