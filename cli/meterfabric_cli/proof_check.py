@@ -16,13 +16,12 @@ from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol import notice as notices
 from meterfabric_protocol import tlog_proof
 from meterfabric_protocol.checkpoint import Checkpoint
-from meterfabric_protocol.delivery.sink import same_pod
 from meterfabric_protocol.errors import BadSignature, Malformed, ProtocolError
 from meterfabric_protocol.identity import ChainVerifier, Identity, TrustBundle, match_origin
 from meterfabric_protocol.limits import DEFAULT
 from meterfabric_protocol.merkle import leaf_hash
 from meterfabric_protocol.merkle_proof import verify_inclusion
-from meterfabric_protocol.names import key_hash, key_hash_of
+from meterfabric_protocol.names import key_hash, key_hash_of, same_pod
 
 
 @dataclass(frozen=True)

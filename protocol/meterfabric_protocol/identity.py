@@ -39,6 +39,7 @@ from meterfabric_protocol.names import (
     origin,
     parse_origin,
     parse_spiffe,
+    same_pod,
     short_pod,
 )
 
@@ -62,6 +63,7 @@ __all__ = [
     "parse_origin",
     "parse_spiffe",
     "same_identity",
+    "same_pod",
     "verify_chain",
 ]
 

@@ -114,6 +114,12 @@ def parse_origin(name: str) -> Origin:
     return Origin(fabric, namespace, pod, hashed)
 
 
+def same_pod(one: str, other: str) -> bool:
+    """Whether two origins are logs of one pod. Raises Malformed."""
+    a, b = parse_origin(one), parse_origin(other)
+    return (a.fabric, a.namespace, a.pod) == (b.fabric, b.namespace, b.pod)
+
+
 def key_hash_of(name: str) -> str:
     """The key's hash in an origin. Raises Malformed."""
     return parse_origin(name).key_hash

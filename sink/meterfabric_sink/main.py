@@ -13,7 +13,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from meterfabric_protocol.delivery.sink import SinkCore, SinkSettings
+from meterfabric_protocol.delivery.settings import SinkSettings
+from meterfabric_protocol.delivery.sink import SinkCore
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.limits import Limits
 from meterfabric_runtime.discovery import relay_source
@@ -122,7 +123,7 @@ async def _follow(trust: TrustFile, core: SinkCore) -> None:
     """Judge by the bundle as it is now."""
     while True:
         await asyncio.sleep(1.0)
-        core.verifier = trust.verifier()
+        core.trust(trust.verifier())
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from meterfabric_protocol.delivery.answer import Answer
-from meterfabric_protocol.delivery.sink import SinkCore, blank
-from meterfabric_protocol.delivery.stored import Held, LogUpdate
+from meterfabric_protocol.delivery.sink import SinkCore
+from meterfabric_protocol.delivery.stored import Held, LogUpdate, blank
 from meterfabric_protocol.delivery.verdict import Incoming, Question, Verdict, original
 from meterfabric_sink.destination.base import Destination, DestinationDown, DestinationRefused, PositionMoved
 from meterfabric_sink.meters import Meters

@@ -15,7 +15,8 @@ from meterfabric_protocol import batch, notice
 from meterfabric_protocol.delivery.answer import Answer
 from meterfabric_protocol.delivery.credential import bare
 from meterfabric_protocol.delivery.permit import sign_permit
-from meterfabric_protocol.delivery.sink import SinkCore, SinkSettings
+from meterfabric_protocol.delivery.settings import SinkSettings
+from meterfabric_protocol.delivery.sink import SinkCore
 from meterfabric_protocol.delivery.verdict import Incoming
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 from meterfabric_protocol.merkle import CompactRange, leaf_hashes

@@ -18,8 +18,10 @@ from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol.cosignature import cosign
 from meterfabric_protocol.delivery import answer as answers
 from meterfabric_protocol.delivery import effects as fx
+from meterfabric_protocol.delivery.appending import Appender, Change
 from meterfabric_protocol.delivery.credit import Pool
 from meterfabric_protocol.delivery.cursor import Cursor
+from meterfabric_protocol.delivery.examine import Examiner
 from meterfabric_protocol.delivery.link import Link
 from meterfabric_protocol.delivery.log import Log
 from meterfabric_protocol.delivery.outcome import Outcomes
@@ -251,27 +253,27 @@ def _keep_what_is_lost(_: Any) -> Any:
 
 
 def _receipt_for_a_stub(old: Any) -> Any:
-    def append(self: SinkCore, item: Any, held: Any, header: Any, point: Any, *rest: Any, **named: Any) -> Any:
-        update, kind = old(self, item, held, header, point, *rest, **named)
-        if kind != "passed":
-            return update, kind
-        line = cosign(point.text(), self._name, self._key, 1).decode()
-        batch: StoredBatch = structs.replace(update.batches[-1], cosignature=line)
-        return structs.replace(update, batches=(batch,)), "receipt"
+    def append(self: Appender, shown: Any, *rest: Any, **named: Any) -> Change:
+        change: Change = old(self, shown, *rest, **named)
+        if change.answer != "passed":
+            return change
+        line = cosign(shown.point.text(), self._name, self._key, 1).decode()
+        batch: StoredBatch = structs.replace(change.update.batches[-1], cosignature=line)
+        return replace(change, update=structs.replace(change.update, batches=(batch,)), answer="receipt")
 
     return append
 
 
 def _believe_the_root(old: Any) -> Any:
-    def append(self: SinkCore, item: Any, held: Any, header: Any, point: Any, *rest: Any, **named: Any) -> Any:
-        with patch.object(CompactRange, "root", lambda _: point.root):
-            return old(self, item, held, header, point, *rest, **named)
+    def append(self: Appender, shown: Any, *rest: Any, **named: Any) -> Any:
+        with patch.object(CompactRange, "root", lambda _: shown.point.root):
+            return old(self, shown, *rest, **named)
 
     return append
 
 
 def _believe_the_checkpoint(_: Any) -> Any:
-    def checkpoint(self: SinkCore, note: bytes, origin: str, credential: Any) -> Any:
+    def checkpoint(self: Examiner, note: bytes, origin: str, credential: Any) -> Any:
         return checkpoints.parse(note).checkpoint
 
     return checkpoint
@@ -286,23 +288,24 @@ def _never_again(old: Any) -> Any:
 
 def _always_again(old: Any) -> Any:
     def repeat(self: SinkCore, question: Any, forked: Any, stored: Any, *rest: Any) -> Any:
-        with patch.object(SinkCore, "_append", _as_stub(SinkCore._append)):
+        with patch.object(Appender, "append", _as_stub(Appender.append)):
             return old(self, question, forked, stored, *rest)
 
     return repeat
 
 
 def _as_stub(old: Any) -> Any:
-    def append(self: SinkCore, *arguments: Any, as_stub: bool = False) -> Any:
+    def append(self: Appender, *arguments: Any, as_stub: bool = False) -> Any:
         return old(self, *arguments, as_stub=True)
 
     return append
 
 
 def _heads_fall(old: Any) -> Any:
-    def append(self: SinkCore, *arguments: Any, **named: Any) -> Any:
-        update, kind = old(self, *arguments, **named)
-        return structs.replace(update, held=structs.replace(update.held, head_size=0, head_note=b"")), kind
+    def append(self: Appender, *arguments: Any, **named: Any) -> Change:
+        change: Change = old(self, *arguments, **named)
+        held = structs.replace(change.update.held, head_size=0, head_note=b"")
+        return replace(change, update=structs.replace(change.update, held=held))
 
     return append
 
@@ -369,17 +372,17 @@ MUTANTS: Final = (
     Mutant("a session's end frees what is in flight", _instead(Pool, "close", _free_what_is_in_flight), ("crash",)),
     Mutant("a relay takes what it never granted", _instead(Pool, "use", _take_without_credit)),
     Mutant("a relay keeps what no worker answers", _instead(RelayCore, "_lose", _keep_what_is_lost), ("worker-crash",)),
-    Mutant("a receipt is given for a stub", _instead(SinkCore, "_append", _receipt_for_a_stub), ("rot",)),
-    Mutant("a stub needs no permit", _instead(SinkCore, "_permitted", _always(None)), ("lie",)),
-    Mutant("a checkpoint's root is believed", _instead(SinkCore, "_append", _believe_the_root), ("lie",)),
-    Mutant("a checkpoint is believed unsigned", _instead(SinkCore, "_checkpoint", _believe_the_checkpoint), ("lie",)),
+    Mutant("a receipt is given for a stub", _instead(Appender, "append", _receipt_for_a_stub), ("rot",)),
+    Mutant("a stub needs no permit", _instead(Examiner, "permitted", _always(None)), ("lie",)),
+    Mutant("a checkpoint's root is believed", _instead(Appender, "append", _believe_the_root), ("lie",)),
+    Mutant("a checkpoint is believed unsigned", _instead(Examiner, "checkpoint", _believe_the_checkpoint), ("lie",)),
     Mutant(
         "a repeated batch is taken twice",
         _instead(SinkCore, "_change", _never_again),
         ("forked-for-one",),
     ),
     Mutant("a repeated batch is always passed over", _instead(SinkCore, "repeat", _always_again), ("forked-for-one",)),
-    Mutant("the highest head is not kept", _instead(SinkCore, "_append", _heads_fall)),
+    Mutant("the highest head is not kept", _instead(Appender, "append", _heads_fall)),
     Mutant("a commit compares nothing", _instead(Destination, "check", _write_without_comparing), ("worker-crash",)),
     Mutant("a commit is sometimes half done", _instead(Destination, "_write", _commit_half)),
     Mutant("receipts leave though the commit failed", _instead(Worker, "_commit", _answer_before_the_commit)),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from meterfabric_protocol import message as m
 from meterfabric_protocol.delivery.answer import Answer
-from meterfabric_protocol.delivery.sink import SinkCore, SinkSettings, blank
-from meterfabric_protocol.delivery.stored import Held, LogUpdate
+from meterfabric_protocol.delivery.settings import SinkSettings
+from meterfabric_protocol.delivery.sink import SinkCore
+from meterfabric_protocol.delivery.stored import Held, LogUpdate, blank
 from meterfabric_protocol.delivery.verdict import Incoming, Question, original
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.hello import HelloBody, sign_hello

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol import batch
 from meterfabric_protocol.delivery import answer as answers
-from meterfabric_protocol.delivery.sink import SinkCore, SinkSettings
+from meterfabric_protocol.delivery.settings import SinkSettings
+from meterfabric_protocol.delivery.sink import SinkCore
 from meterfabric_protocol.delivery.verdict import Incoming
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 from meterfabric_protocol.merkle import CompactRange, leaf_hashes

@@ -12,7 +12,7 @@ from meterfabric_cli.auditing.log_audit import LogAudit
 from meterfabric_protocol import notice as notices
 from meterfabric_protocol.delivery.stored import UNNAMED
 from meterfabric_protocol.errors import Malformed
-from meterfabric_protocol.names import parse_origin
+from meterfabric_protocol.names import same_pod
 from meterfabric_sink.destination.base import StoredNotice
 
 
@@ -32,7 +32,7 @@ def vouchings(said: Mapping[str, Iterable[StoredNotice]]) -> dict[str, list[Vouc
         for each in stored:
             try:
                 notice = notices.decode(each.body)
-                if isinstance(notice, notices.Continues) and _same_pod(voucher, notice.previous):
+                if isinstance(notice, notices.Continues) and same_pod(voucher, notice.previous):
                     found.setdefault(notice.previous, []).append(Vouching(voucher, notice.size, notice.root))
             except Malformed:
                 continue
@@ -80,8 +80,3 @@ def _is_known_fork(log: LogAudit, word: Vouching, words: Iterable[Vouching]) -> 
     if log.equivocations:
         return True
     return any(other.size < word.size and log.roots.get(other.size) == other.root for other in words)
-
-
-def _same_pod(one: str, other: str) -> bool:
-    a, b = parse_origin(one), parse_origin(other)
-    return (a.fabric, a.namespace, a.pod) == (b.fabric, b.namespace, b.pod)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from meterfabric_protocol.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,12 @@ class RelaySettings:
     idle_grant: float = 15.0
     """Seconds credit may lie unused before its session ends: a frozen producer must not hold the memory of others."""
     quantum: int = 65_536
+
+
+@dataclass(frozen=True)
+class SinkSettings:
+    """Who this sink is: the fabric's name and its own, and the limits it holds batches to."""
+
+    fabric: str
+    name: str
+    limits: Limits = field(default_factory=Limits)

@@ -1,88 +1,34 @@
-"""The sink: verify a batch against the position held, decide what a commit writes, answer with a signature.
+"""The sink: judge messages against the positions held, decide what a commit writes, answer with a signature.
 
 The worker around it reads positions, commits and sends; this decides. A verdict is made on positions that may be stale
 (another worker may have moved them), so a *yes* is only carried out by a commit that compares and sets every position,
 and a *no* on a position that was not freshly read is no verdict at all: the item comes back in ``reread``.
 
-A receipt is signed before the commit and released after it. Nothing here ever signs a receipt for a stub.
+What a message shows by itself is `examine.Examiner`'s, what taking a batch writes `appending.Appender`'s. A receipt is
+signed before the commit and released after it. Nothing here ever signs a receipt for a stub.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
 
-from meterfabric_protocol import batch as batches
 from meterfabric_protocol import checkpoint as checkpoints
-from meterfabric_protocol import notice as notices
-from meterfabric_protocol.batch import BatchHeader, decode_header, parse_own_note, unpack
+from meterfabric_protocol.batch import Decompress
 from meterfabric_protocol.checkpoint import Checkpoint
-from meterfabric_protocol.cosignature import cosign
 from meterfabric_protocol.delivery.answer import Answer, Kind
 from meterfabric_protocol.delivery.answer import sign as sign_answer
-from meterfabric_protocol.delivery.credential import Credential, NoCredential, judge_credential
-from meterfabric_protocol.delivery.permit import judge_permit
-from meterfabric_protocol.delivery.stored import (
-    UNNAMED,
-    Equivocation,
-    Held,
-    LogUpdate,
-    StoredBatch,
-    StoredNotice,
-)
+from meterfabric_protocol.delivery.appending import Appender, Change
+from meterfabric_protocol.delivery.credential import Credential
+from meterfabric_protocol.delivery.declined import Declined, Wait
+from meterfabric_protocol.delivery.examine import Examiner, Shown
+from meterfabric_protocol.delivery.settings import SinkSettings
+from meterfabric_protocol.delivery.stored import Equivocation, Held, LogUpdate, StoredBatch, blank
 from meterfabric_protocol.delivery.verdict import Incoming, Original, Question, Verdict
-from meterfabric_protocol.errors import Malformed, ProtocolError
-from meterfabric_protocol.identity import ChainVerifier, cosigner, parse_origin
-from meterfabric_protocol.limits import Limits
-from meterfabric_protocol.merkle import EMPTY_ROOT, HASH_BYTES, CompactRange
-
-Decompress: TypeAlias = Callable[[bytes, int], bytes]
-
-
-@dataclass(frozen=True)
-class SinkSettings:
-    """Who this sink is: the fabric's name and its own, and the limits it holds batches to."""
-
-    fabric: str
-    name: str
-    limits: Limits = field(default_factory=Limits)
-
-
-class _Wait(Exception):
-    """Nothing is decided before another log's position is known."""
-
-
-class _Refusal(Exception):
-    def __init__(
-        self,
-        kind: Kind,
-        reason: str = "",
-        detail: str = "",
-        about: int = 0,
-        evidence: Equivocation | None = None,
-    ) -> None:
-        self.kind: Kind = kind
-        self.reason = reason
-        self.detail = detail[:1000]
-        self.about = about
-        self.evidence = evidence
-
-
-def same_pod(one: str, other: str) -> bool:
-    """Whether two origins are logs of one pod. Raises Malformed."""
-    a, b = parse_origin(one), parse_origin(other)
-    return (a.fabric, a.namespace, a.pod) == (b.fabric, b.namespace, b.pod)
-
-
-def blank(origin: str) -> Held:
-    """The position of a log never seen."""
-    return Held(origin, 0, EMPTY_ROOT, b"", 0, 0, 0, 0, b"", False, b"", b"")
+from meterfabric_protocol.identity import ChainVerifier
 
 
 class SinkCore:
@@ -93,10 +39,13 @@ class SinkCore:
     ) -> None:
         """``key`` signs receipts and answers; ``verifier`` judges producers' chains."""
         self.settings = settings
-        self.verifier = verifier
         self._key = key
-        self._name = cosigner(settings.fabric, settings.name)
-        self._decompress = decompress
+        self._examiner = Examiner(settings, verifier, decompress)
+        self._appender = Appender(settings, key, self._examiner)
+
+    def trust(self, verifier: ChainVerifier) -> None:
+        """Judge producers' chains by this verifier from now on."""
+        self._examiner.verifier = verifier
 
     def judge(self, items: Sequence[Incoming], held: Mapping[str, Held], fresh: AbstractSet[str], wall: int) -> Verdict:
         """Judge a group in order.
@@ -108,26 +57,29 @@ class SinkCore:
         view = dict(held)
         for item in items:
             position = view.get(item.origin) or blank(item.origin)
+            certain = item.origin in fresh and item.origin not in verdict.updates
             try:
-                change = self._change(item, position, view, verdict, wall, certain=item.origin in fresh)
-            except _Wait:
+                change = self._change(item, position, view, wall, certain=certain)
+            except Wait as wait:
                 verdict.reread.append(item)
-                continue
-            except _Refusal as refusal:
-                if item.origin not in fresh or item.origin in verdict.updates:
+                if wait.missing is not None:
+                    verdict.missing.add(wait.missing)
+            except Declined as declined:
+                if not certain:
                     verdict.reread.append(item)
                 elif not item.head or item.probe:
-                    self._say_no(item, position, refusal, verdict)
-                continue
-            if change is None:
-                continue
-            update, kind = change
-            self._merge(verdict, view, update)
-            if kind is not None:
-                stored = update.batches[-1] if update.batches else None
-                about = stored.size if stored else 0
-                line = stored.cosignature if stored and stored.cosignature else ""
-                verdict.answers.append((item, self._answer(item, update.held, kind, about, line)))
+                    self._say_no(item, position, declined, verdict)
+            else:
+                if isinstance(change, Question) and not item.head and item.origin in verdict.updates:
+                    # The store can tell no more than the commit that comes first.
+                    verdict.reread.append(item)
+                elif isinstance(change, Question):
+                    verdict.questions.append(change)
+                elif change is not None:
+                    for update in (*change.named, change.update):
+                        verdict.merge(update)
+                        view[update.origin] = update.held
+                    self._say_yes(item, change, verdict)
         return verdict
 
     def resolve(self, question: Question, stored: StoredBatch | None, held: Held, wall: int) -> Verdict:
@@ -146,11 +98,12 @@ class SinkCore:
         if stored is not None or not item.head:
             # One key signed two checkpoints of which one log can hold only one: another root at the same size, or
             # another way to seal the same leaves.
-            evidence = Equivocation(question.checkpoint.size, stored.note if stored else b"", question.note, wall)
+            size = question.checkpoint.size
+            evidence = Equivocation(size, stored.note if stored else b"", question.note, wall)
             verdict.updates[item.origin] = LogUpdate(item.origin, held.size, held, equivocation=evidence)
-            refusal = _Refusal("conflict", "equivocation", f"another checkpoint at {question.checkpoint.size} is held")
             if not item.head or item.probe:
-                verdict.answers.append((item, self._refuse(item, held, refusal, question.checkpoint.size)))
+                declined = Declined("conflict", "equivocation", f"another checkpoint at {size} is held", size)
+                verdict.answers.append((item, self._refuse(item, held, declined)))
         elif item.probe:
             verdict.answers.append((item, self._answer(item, held, "position", 0)))
         return verdict
@@ -169,12 +122,12 @@ class SinkCore:
         verdict = Verdict()
         position = held.get(item.origin) or blank(item.origin)
         try:
-            header = self._header(item)
-            credential = self._credential(item, position, wall)
+            header = self._examiner.header(item)
+            shown = Shown(item, header, question.checkpoint, self._examiner.credential(item, position, wall))
             if header.first != position.size:
                 # Another worker, or the same message come twice, was faster.
-                raise _Refusal("position")
-            self._within(header, position, credential)
+                raise Declined("position")
+            self._appender.may_have(shown, position)
             have = (
                 forked is not None
                 and stored is not None
@@ -182,23 +135,20 @@ class SinkCore:
                 and (stored.first, stored.size) == (forked.first, forked.size)
                 and checkpoints.parse(stored.note).checkpoint.root == forked.root
             )
-            update, kind = self._append(
-                item, position, header, question.checkpoint, credential, dict(held), verdict, wall, as_stub=have
-            )
-        except _Refusal as refusal:
-            self._say_no(item, position, refusal, verdict)
-            return verdict
-        verdict.updates[item.origin] = update
-        batch = update.batches[-1]
-        verdict.answers.append((item, self._answer(item, update.held, kind, batch.size, batch.cosignature or "")))
+            change = self._appender.append(shown, position, held, wall, as_stub=have)
+        except Declined as declined:
+            self._say_no(item, position, declined, verdict)
+        else:
+            verdict.merge(change.update)
+            self._say_yes(item, change, verdict)
         return verdict
 
     def turn_away(self, item: Incoming, reason: str, detail: str) -> Answer:
-        """The refusal of a message that the store won't have, whatever is right about it.
+        """The declined of a message that the store won't have, whatever is right about it.
 
         It tells no position (size 0): where the store refuses, what it holds may be unknown too.
         """
-        return self._refuse(item, blank(item.origin), _Refusal("refused", reason, detail))
+        return self._refuse(item, blank(item.origin), Declined("refused", reason, detail))
 
     def sign(self, answer: Answer) -> tuple[bytes, bytes]:
         """The frames of an answer: body and signature."""
@@ -207,179 +157,32 @@ class SinkCore:
     # One message
 
     def _change(
-        self, item: Incoming, held: Held, view: dict[str, Held], verdict: Verdict, wall: int, *, certain: bool
-    ) -> tuple[LogUpdate, Kind | None] | None:
-        """What an acceptable message changes, and the kind of its answer; None where the verdict already says so."""
-        if item.probe and (not certain or item.origin in verdict.updates):
-            raise _Wait
-        header = None if item.head else self._header(item)
+        self, item: Incoming, held: Held, view: Mapping[str, Held], wall: int, *, certain: bool
+    ) -> Change | Question | None:
+        """What an acceptable message changes, or what the store must be asked first; None for nothing at all."""
+        if item.probe and not certain:
+            raise Wait
+        header = None if item.head else self._examiner.header(item)
         note = item.header if header is None else header.note
-        credential = self._credential(item, held, wall)
-        point = self._checkpoint(note, item.origin, credential)
+        credential = self._examiner.credential(item, held, wall)
+        point = self._examiner.checkpoint(note, item.origin, credential)
         if header is None:
-            return self._head(item, held, point, credential, verdict)
+            return self._head(item, held, point, credential)
         if point.first != header.first or point.size != header.size:
-            raise _Refusal("refused", "malformed", f"header says [{header.first}, {header.size}), its checkpoint not")
+            raise Declined("refused", "malformed", f"header says [{header.first}, {header.size}), its checkpoint not")
         if header.first > held.size:
-            raise _Refusal("position")
+            raise Declined("position")
         if header.first < held.size:
-            if item.origin in verdict.updates:
-                verdict.reread.append(item)
-            else:
-                verdict.questions.append(Question(item, point, header.note))
-            return None
-        self._within(header, held, credential)
+            return Question(item, point, header.note)
+        shown = Shown(item, header, point, credential)
+        self._appender.may_have(shown, held)
         if header.kind == "records" and header.first < held.again_to:
-            if item.origin in verdict.updates:
-                verdict.reread.append(item)
-            else:
-                verdict.questions.append(Question(item, point, header.note, again=True))
-            return None
-        return self._append(item, held, header, point, credential, view, verdict, wall)
+            return Question(item, point, header.note, again=True)
+        return self._appender.append(shown, held, view, wall)
 
-    def _within(self, header: BatchHeader, held: Held, credential: Credential) -> None:
-        """Whether the log may have this batch: by its certificate, or up to where a later log says that it ended."""
-        if credential.certificate is None and header.size > max(held.final_size, 0):
-            raise _Refusal("refused", "no-certificate", f"vouched for up to {held.final_size} only")
-        if held.final_size != UNNAMED and header.size > held.final_size:
-            raise _Refusal("refused", "superseded", f"a later log names {held.final_size} as the end of this one")
-
-    def _append(
-        self,
-        item: Incoming,
-        held: Held,
-        header: BatchHeader,
-        point: Checkpoint,
-        credential: Credential,
-        view: Mapping[str, Held],
-        verdict: Verdict,
-        wall: int,
-        *,
-        as_stub: bool = False,
-    ) -> tuple[LogUpdate, Kind]:
-        """The batch goes on from the position: check its leaves against its checkpoint and take it."""
-        frontier = CompactRange.decode(0, held.size, held.frontier)
-        hashes = payload = b""
-        try:
-            if header.kind == "stub":
-                self._permitted(item, header, wall)
-                batch = CompactRange.decode(header.first, header.size, header.roots)
-            else:
-                payload = self._payload(item, header)
-                hashes = batches.hash_leaves(payload, header, self.settings.limits)
-                batch = CompactRange.empty(header.first).append(hashes)
-        except Malformed as error:
-            raise _Refusal("refused", "malformed", str(error)) from error
-        whole = frontier.extend(batch)
-        if whole.root() != point.root:
-            # Altered on the way, or the log forked before this batch: the position shows the producer which.
-            raise _Refusal("position", "root", f"the leaves do not lead from {held.size} to the checkpoint's root")
-        self._hold_against_head(held, frontier, hashes, header, point, wall)
-        if held.final_size == header.size and held.final_root != point.root:
-            raise _Refusal("refused", "superseded", "a later log names another root as the end of this one")
-        stub = as_stub or header.kind == "stub"
-        stored = StoredBatch(
-            item.origin,
-            header.first,
-            header.size,
-            "stub" if stub else header.kind,
-            header.of,
-            header.note,
-            batch.encode(),
-            None if stub else cosign(point.text(), self._name, self._key, wall).decode(),
-            wall,
-            b"" if stub else payload,
-        )
-        count = header.size - header.first
-        counted = "stubbed" if stub else header.kind
-        changes: dict[str, Any] = {counted: getattr(held, counted) + count}
-        bodies: tuple[StoredNotice, ...] = ()
-        if counted == "notices":
-            leaves = batches.split(payload, header, self.settings.limits)
-            bodies = tuple(StoredNotice(header.first + i, leaf) for i, leaf in enumerate(leaves))
-            changes |= self._heed(item, held, leaves, view, verdict)
-        if header.size >= held.head_size:
-            changes |= {"head_size": header.size, "head_note": header.note}
-        after = structs.replace(
-            held,
-            size=header.size,
-            root=point.root,
-            frontier=whole.encode(),
-            public_key=credential.public_key,
-            chain=item.chain,
-            **changes,
-        )
-        certificate = credential.certificate if item.chain != held.chain else None
-        update = LogUpdate(item.origin, held.size, after, (stored,), bodies, certificate)
-        return update, "passed" if stub else "receipt"
-
-    def _hold_against_head(
-        self,
-        held: Held,
-        frontier: CompactRange,
-        hashes: bytes,
-        header: BatchHeader,
-        point: Checkpoint,
-        wall: int,
-    ) -> None:
-        """The batch comes to the highest head heard, or past it: that head must have told of this very log."""
-        if not held.size < held.head_size <= header.size or (header.kind == "stub" and held.head_size < header.size):
-            return
-        root = point.root
-        if held.head_size < header.size:
-            upto = CompactRange.empty(header.first).append(hashes[: (held.head_size - header.first) * HASH_BYTES])
-            root = frontier.extend(upto).root()
-        if root != checkpoints.parse(held.head_note).checkpoint.root:
-            raise _Refusal(
-                "conflict",
-                "equivocation",
-                f"a head heard before has another root at {held.head_size}",
-                header.size,
-                Equivocation(held.head_size, held.head_note, header.note, wall),
-            )
-
-    def _heed(
-        self,
-        item: Incoming,
-        held: Held,
-        leaves: Sequence[bytes],
-        view: Mapping[str, Held],
-        verdict: Verdict,
-    ) -> dict[str, Any]:
-        """Act on the notices of a batch about to be taken; returns what they change in the log's own row."""
-        changes: dict[str, Any] = {}
-        for leaf in leaves:
-            try:
-                notice = notices.decode(leaf)
-            except Malformed:
-                # A later release's notice is kept as it is: it is evidence, whatever this release makes of it.
-                continue
-            if isinstance(notice, notices.Closed) and notice.log == item.origin:
-                changes["closed"] = True
-            if isinstance(notice, notices.Continues):
-                if notice.again:
-                    end = max(again.at + again.size - again.first for again in notice.again)
-                    changes["again_to"] = max(held.again_to, changes.get("again_to", 0), end)
-                previous = notice.previous
-                if previous == item.origin or not same_pod(item.origin, previous):
-                    continue
-                other = view.get(previous)
-                if other is None:
-                    verdict.missing.add(previous)
-                    raise _Wait
-                if other.final_size == UNNAMED:
-                    named = structs.replace(
-                        other, final_size=notice.size, final_root=notice.root, vouched_by=item.origin
-                    )
-                    self._merge(verdict, None, LogUpdate(previous, other.size, named))
-        return changes
-
-    def _head(
-        self, item: Incoming, held: Held, point: Checkpoint, credential: Credential, verdict: Verdict
-    ) -> tuple[LogUpdate, Kind | None] | None:
+    def _head(self, item: Incoming, held: Held, point: Checkpoint, credential: Credential) -> Change | Question | None:
         if point.size < held.size or (point.size == held.size and point.root != held.root):
-            verdict.questions.append(Question(item, point, item.header))
-            return None
+            return Question(item, point, item.header)
         if point.size > held.head_size:
             after = structs.replace(
                 held,
@@ -389,95 +192,30 @@ class SinkCore:
                 chain=item.chain,
             )
             certificate = credential.certificate if item.chain != held.chain else None
-            return LogUpdate(item.origin, held.size, after, certificate=certificate), "position" if item.probe else None
+            update = LogUpdate(item.origin, held.size, after, certificate=certificate)
+            return Change(update, "position" if item.probe else None)
         if item.probe:
-            raise _Refusal("position")
+            raise Declined("position")
         return None
 
-    # Parts
+    # Answers
 
-    def _header(self, item: Incoming) -> BatchHeader:
-        try:
-            header = decode_header(item.header, self.settings.limits)
-        except ProtocolError as error:
-            raise _Refusal("refused", "malformed", str(error)) from error
-        if header.origin != item.origin:
-            raise _Refusal("refused", "malformed", f"the envelope says {item.origin}, the header {header.origin}")
-        return header
+    def _say_yes(self, item: Incoming, change: Change, verdict: Verdict) -> None:
+        if change.answer is not None:
+            batch = change.update.batches[-1] if change.update.batches else None
+            about, line = (batch.size, batch.cosignature or "") if batch else (0, "")
+            verdict.answers.append((item, self._answer(item, change.update.held, change.answer, about, line)))
 
-    def _credential(self, item: Incoming, held: Held, wall: int) -> Credential:
-        try:
-            return judge_credential(
-                item.chain,
-                item.origin,
-                self.verifier,
-                datetime.fromtimestamp(wall, UTC),
-                self.settings.fabric,
-                vouched=held.final_size != UNNAMED,
-            )
-        except NoCredential as error:
-            raise _Refusal("refused", error.reason, str(error)) from error
-
-    def _checkpoint(self, note: bytes, origin: str, credential: Credential) -> Checkpoint:
-        try:
-            signed = parse_own_note(note, origin, self.settings.limits)
-            return checkpoints.authenticate(signed, origin, credential.public_key)
-        except ProtocolError as error:
-            raise _Refusal("refused", "checkpoint", str(error)) from error
-
-    def _permitted(self, item: Incoming, stub: BatchHeader, wall: int) -> None:
-        """A relay may have cut off a payload: only the pod's own word lets a batch be passed over."""
-        at, settings = datetime.fromtimestamp(wall, UTC), self.settings
-        try:
-            judge_permit(bytes(item.payload or b""), stub, settings.name, self.verifier, at, settings.fabric)
-        except ProtocolError as error:
-            raise _Refusal("refused", "no-permit", str(error)) from error
-
-    def _payload(self, item: Incoming, header: BatchHeader) -> bytes:
-        if item.payload is None:
-            raise Malformed("batch", f"{header.kind} without a payload")
-        return unpack(bytes(item.payload), header, self._decompress)
-
-    def _merge(self, verdict: Verdict, view: dict[str, Held] | None, update: LogUpdate) -> None:
-        """Put one more change of a log behind those the verdict already holds, so that a commit has one a log."""
-        earlier = verdict.updates.get(update.origin)
-        if earlier is not None:
-            update = LogUpdate(
-                update.origin,
-                earlier.expected_size,
-                update.held,
-                earlier.batches + update.batches,
-                earlier.notices + update.notices,
-                update.certificate or earlier.certificate,
-                update.equivocation or earlier.equivocation,
-            )
-        verdict.updates[update.origin] = update
-        if view is not None:
-            view[update.origin] = update.held
-            for origin, other in verdict.updates.items():
-                view[origin] = other.held
+    def _say_no(self, item: Incoming, held: Held, declined: Declined, verdict: Verdict) -> None:
+        if declined.evidence is not None:
+            verdict.updates[item.origin] = LogUpdate(item.origin, held.size, held, equivocation=declined.evidence)
+        verdict.answers.append((item, self._refuse(item, held, declined)))
 
     def _answer(self, item: Incoming, held: Held, kind: Kind, about: int, cosignature: str = "") -> Answer:
         return Answer(
             self.settings.name, item.origin, item.nonce, item.epoch, kind, about, held.size, held.root, cosignature
         )
 
-    def _say_no(self, item: Incoming, held: Held, refusal: _Refusal, verdict: Verdict) -> None:
-        if refusal.evidence is not None:
-            verdict.updates[item.origin] = LogUpdate(item.origin, held.size, held, equivocation=refusal.evidence)
-        verdict.answers.append((item, self._refuse(item, held, refusal, refusal.about)))
-
-    def _refuse(self, item: Incoming, held: Held, refusal: _Refusal, about: int = 0) -> Answer:
-        return Answer(
-            self.settings.name,
-            item.origin,
-            item.nonce,
-            item.epoch,
-            refusal.kind,
-            about,
-            held.size,
-            held.root,
-            "",
-            refusal.reason,
-            refusal.detail,
-        )
+    def _refuse(self, item: Incoming, held: Held, declined: Declined) -> Answer:
+        answer = self._answer(item, held, declined.kind, declined.about)
+        return structs.replace(answer, reason=declined.reason, detail=declined.detail)

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from meterfabric_protocol.merkle import EMPTY_ROOT
+
 BatchKind: TypeAlias = Literal["records", "notices", "stub"]
 LeafKind: TypeAlias = Literal["records", "notices"]
 
@@ -45,6 +47,11 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     final_root: bytes = b""
     vouched_by: str = ""
     again_to: int = 0
+
+
+def blank(origin: str) -> Held:
+    """The position of a log never seen."""
+    return Held(origin, 0, EMPTY_ROOT, b"", 0, 0, 0, 0, b"", False, b"", b"")
 
 
 class StoredBatch(msgspec.Struct, frozen=True, gc=False):

@@ -79,3 +79,18 @@ class Verdict:
     """Judge again, with positions freshly read."""
     missing: set[str] = field(default_factory=set)
     """Logs whose position is needed too; those that wait for it are in ``reread``."""
+
+    def merge(self, update: LogUpdate) -> None:
+        """Put one more change of a log behind those that are here, so that a commit has one a log."""
+        earlier = self.updates.get(update.origin)
+        if earlier is not None:
+            update = LogUpdate(
+                update.origin,
+                earlier.expected_size,
+                update.held,
+                earlier.batches + update.batches,
+                earlier.notices + update.notices,
+                update.certificate or earlier.certificate,
+                update.equivocation or earlier.equivocation,
+            )
+        self.updates[update.origin] = update

@@ -12,8 +12,9 @@ from meterfabric_protocol.batch import BatchHeader, Content, encode_header
 from meterfabric_protocol.delivery.answer import Answer
 from meterfabric_protocol.delivery.credential import bare
 from meterfabric_protocol.delivery.permit import sign_permit
-from meterfabric_protocol.delivery.sink import SinkCore, SinkSettings, blank
-from meterfabric_protocol.delivery.stored import Held, StoredBatch
+from meterfabric_protocol.delivery.settings import SinkSettings
+from meterfabric_protocol.delivery.sink import SinkCore
+from meterfabric_protocol.delivery.stored import Held, StoredBatch, blank
 from meterfabric_protocol.delivery.verdict import Incoming, Verdict, original
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle, cosigner, origin
@@ -240,6 +241,17 @@ def test_a_dead_log_is_taken_up_to_where_a_later_one_says_it_ended(store: Store,
     assert [answer.kind for answer in store.take(log.batch(0, chain=dead), log.batch(1, chain=dead))] == ["receipt"] * 2
     assert store.take(log.batch(2, chain=dead))[0].reason == "no-certificate"
     assert store.take(log.batch(2))[0].reason == "superseded"
+
+
+def test_a_batch_that_must_wait_for_one_log_ends_no_other(store: Store, log: Log) -> None:
+    store.take(log.batch(0))
+    unheard, later = Log(), Log()
+    said = [
+        notice.Continues(log=later.origin, previous=each.origin, size=0, root=leaf_hash(b""), reason="restart")
+        for each in (log, unheard)
+    ]
+    verdict = store.judge(later.seal(*map(notice.encode, said)))
+    assert (verdict.updates, verdict.missing, len(verdict.reread)) == ({}, {unheard.origin}, 1)
 
 
 def test_another_pods_word_ends_no_log(store: Store, log: Log) -> None:
