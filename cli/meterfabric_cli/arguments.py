@@ -19,6 +19,12 @@ EXIT_NOT = 1
 EXIT_ERROR = 2
 """What was asked couldn't be done."""
 
+EXIT_INTERRUPTED = 130
+EXIT_CODES = (
+    "exit codes: 0 done, and the answer is yes; 1 done, and the answer is no (not whole, not found, does not hold,"
+    " refused, not ready); 2 not done, and one line on standard error says why; 130 interrupted"
+)
+
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
 
 
@@ -55,9 +61,14 @@ def add_sink(parser: Parser) -> None:
 
 
 def add_record(parser: Parser) -> None:
-    """`--source S --id ID`."""
+    """`--source S --id ID`: all records with both, whichever logs they are in."""
     parser.add_argument("--source", required=True, help="the record's source")
     parser.add_argument("--id", required=True, help="the record's id")
+
+
+def no_record(options: argparse.Namespace) -> str:
+    """What to say where no record has both."""
+    return f"no record has source {options.source!r} and id {options.id!r}; audit counts what is erased or missing"
 
 
 def add_trust(parser: Parser) -> None:

@@ -10,6 +10,7 @@ from meterfabric_cli.errors import CommandError
 from meterfabric_protocol.errors import Malformed
 from meterfabric_protocol.identity import BUNDLE_BYTES, TrustBundle
 from meterfabric_sink.destination.base import DestinationError
+from meterfabric_sink.destination.open import shown_url
 from meterfabric_sink.evidence import Evidence, open_evidence
 
 
@@ -29,6 +30,8 @@ def read_trust(path: Path) -> TrustBundle:
     """The trust bundle at `path`. Raises CommandError."""
     try:
         return TrustBundle(read_file(path, BUNDLE_BYTES))
+    except CommandError as error:
+        raise CommandError(f"--trust {error}; `local` writes DIR/trust.pem") from error
     except Malformed as error:
         raise CommandError(f"--trust {path}: {error}") from error
 
@@ -40,9 +43,9 @@ def sink(url: str) -> Iterator[Evidence]:
         with open_evidence(url) as evidence:
             yield evidence
     except DestinationError as error:
-        raise CommandError(f"--sink {url}: {error}") from error
+        raise CommandError(f"--sink {shown_url(url)}: {error}") from error
     except ImportError as error:
-        raise CommandError(f"--sink {url}: {error}; install meterfabric[postgres]") from error
+        raise CommandError(f"--sink {shown_url(url)}: {error}; install meterfabric[postgres]") from error
     except ValueError as error:
         if "SINKURL" in str(error) or str(error).startswith("sink URL"):
             raise CommandError(f"--sink: {error}") from error

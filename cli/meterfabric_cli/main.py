@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from meterfabric_cli.arguments import EXIT_ERROR, Parser
+from meterfabric_cli.arguments import EXIT_CODES, EXIT_ERROR, EXIT_INTERRUPTED, Parser
 from meterfabric_cli.errors import CommandError
 
 _COMMANDS = ("local", "send", "status", "audit", "prove", "verify", "erase")
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="meterfabric",
         description="Carries usage records from where they were measured to where they are billed, and proves it.",
+        epilog=EXIT_CODES,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     words = sys.argv[1:] if arguments is None else arguments
@@ -35,10 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
     except CommandError as error:
-        print(f"meterfabric: {error}", file=sys.stderr)
+        # What a database says of itself may take several lines.
+        print(f"meterfabric: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output, `head` perhaps, has enough; the interpreter must not try to flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

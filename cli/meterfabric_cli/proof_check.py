@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -66,8 +67,10 @@ def verify(files: ProofFiles, trust: TrustBundle) -> Verified:
     return Verified(shown, producer, vouchers)
 
 
-def _follow(parts: Sequence[Part], verifier: ChainVerifier) -> tuple[Shown, Identity, tuple[Voucher, ...]]:
-    """What the first part shows, the pod behind it, and what vouches for its log."""
+def _follow(
+    parts: Sequence[Part], verifier: ChainVerifier, number: int = 0
+) -> tuple[Shown, Identity, tuple[Voucher, ...]]:
+    """What the first part, voucher `number`, shows, the pod behind it, and what vouches for its log."""
     part, *rest = parts
     sink, time = _cosigner(part, verifier)
     stated = tlog_proof.decode(part.proof)
@@ -75,14 +78,16 @@ def _follow(parts: Sequence[Part], verifier: ChainVerifier) -> tuple[Shown, Iden
     if rest:
         public_key = _bare_key(part.producer, origin)
     else:
-        producer = verifier.verify(part.producer, time, role="producer", fabric=sink.fabric)
-        match_origin(producer, origin)
+        with _naming(PRODUCER):
+            producer = verifier.verify(part.producer, time, role="producer", fabric=sink.fabric)
+            match_origin(producer, origin)
         public_key = producer.public_key
     proven = tlog_proof.verify(stated, leaf_hash(part.leaf), origin, public_key, {sink.name: sink.public_key})
     shown = Shown(stated.index, proven.checkpoint, sink, time)
     if not rest:
         return shown, producer, ()
-    later, producer, further = _follow(rest, verifier)
+    with _naming(f"voucher-{number + 1}"):
+        later, producer, further = _follow(rest, verifier, number + 1)
     return shown, producer, (_vouched(part, shown, public_key, rest[0], later), *further)
 
 
@@ -97,7 +102,8 @@ def _cosigner(part: Part, verifier: ChainVerifier) -> tuple[Identity, datetime]:
         try:
             _, moment = claimed(signature.line())
             time = datetime.fromtimestamp(moment, UTC)
-            sink = verifier.verify(part.sink, time, role="sink")
+            with _naming(SINK):
+                sink = verifier.verify(part.sink, time, role="sink")
         except (BadSignature, Malformed) as error:
             refusal = error
             continue
@@ -105,6 +111,15 @@ def _cosigner(part: Part, verifier: ChainVerifier) -> tuple[Identity, datetime]:
             return sink, time
         refusal = BadSignature(SINK, f"is {sink.name}'s, the proof is cosigned by {signature.name}")
     raise refusal
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Say of what doesn't hold where it stands."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise Malformed(what, str(error)) from error
 
 
 def _vouched(part: Part, shown: Shown, public_key: bytes, voucher: Part, later: Shown) -> Voucher:

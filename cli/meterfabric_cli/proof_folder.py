@@ -57,7 +57,7 @@ class ProofFiles:
                 elif place.is_dir():
                     _remove(place)
         except OSError as error:
-            raise CommandError(f"{error.filename or folder}: {error.strerror or error}") from error
+            raise CommandError(f"--out {error.filename or folder}: {error.strerror or error}") from error
 
     @classmethod
     def read(cls, folder: Path) -> ProofFiles:

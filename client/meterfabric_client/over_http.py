@@ -5,9 +5,8 @@ import http.client
 import json
 from typing import Any
 
-from .transport import Accepted, Address, Again, Answer, Batch, Outcome, Waker, judge
+from .transport import PATH, Accepted, Address, Again, Answer, Batch, Outcome, Waker, judge
 
-_PATH = "/api/v1/events"
 _HEADERS = {"Content-Type": "application/x-ndjson"}
 _ANSWER_BYTES = 64 * 1024
 
@@ -65,7 +64,7 @@ class HttpTransport:
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=self._request)
         connection = self._connection
-        connection.request("POST", self._address.path + _PATH, batch.body, _HEADERS)
+        connection.request("POST", self._address.path + PATH, batch.body, _HEADERS)
         response = connection.getresponse()
         text = response.read(_ANSWER_BYTES + 1)
         if response.will_close or not response.isclosed():

@@ -121,6 +121,10 @@ class Waker:
                 os.close(self._write)
 
 
+PATH = "/api/v1/events"
+"""Where events are posted, behind an address's prefix."""
+
+
 @dataclass(frozen=True)
 class Address:
     """Where the sidecar listens."""
@@ -132,7 +136,10 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """Read `http://HOST[:8280][/PREFIX]` or `tcp://HOST[:8281]`. Raises ValueError naming what is wrong."""
+        """Read `http://HOST[:8280][/PREFIX][/api/v1/events]` or `tcp://HOST[:8281]`.
+
+        Raises ValueError naming what is wrong.
+        """
         parts = urlsplit(url)
         ports = {"http": 8280, "tcp": 8281}
         if parts.scheme not in ports:
@@ -141,4 +148,5 @@ class Address:
             raise ValueError(f"{url!r}: a host and a port")
         if parts.scheme == "tcp" and parts.path:
             raise ValueError(f"{url!r}: a tcp address has no path")
-        return cls(parts.scheme, parts.hostname, parts.port or ports[parts.scheme], parts.path.rstrip("/"))
+        prefix = parts.path.rstrip("/").removesuffix(PATH)
+        return cls(parts.scheme, parts.hostname, parts.port or ports[parts.scheme], prefix)

@@ -102,6 +102,8 @@ def read_pem(pem: bytes, what: str, max_bytes: int, max_count: int) -> list[x509
     """
     if len(pem) > max_bytes:
         raise CertificateError("malformed", f"{what} is {len(pem)} bytes long, the limit is {max_bytes}")
+    if b"-----BEGIN CERTIFICATE-----" not in pem:
+        raise CertificateError("malformed", f"{what} holds no certificate in PEM")
     with parsing(what):
         certificates = x509.load_pem_x509_certificates(pem)
     if any(certificate.serial_number <= 0 for certificate in certificates):

@@ -77,12 +77,21 @@ def read(document: Mapping[str, Any]) -> MeteringFabric | MeteringSink:
         made = msgspec.convert({k: v for k, v in document.items() if k in ("metadata", "spec")}, _KINDS[str(kind)])
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$.")
-        raise FabricError(where, path.rstrip("`"), what) from None
+        raise FabricError(where, path.rstrip("`"), what + _value(document, path.rstrip("`"))) from None
     if isinstance(made, MeteringSink):
         _check_sink(where, made.spec)
     else:
         _check_fabric(where, made.spec)
     return made
+
+
+def _value(document: object, path: str) -> str:
+    """What stands at a path, for the person who wrote it; nothing where that is no short word, or perhaps a secret."""
+    for step in path.split("."):
+        if not isinstance(document, Mapping) or step == "url":
+            return ""
+        document = document.get(step)
+    return f", is {document!r}" if isinstance(document, str | int | float) and len(str(document)) <= 64 else ""
 
 
 def _check_sink(where: str, spec: SinkSpec) -> None:

@@ -14,7 +14,7 @@ from meterfabric_protocol.merkle import CompactRange, leaf_hash, leaf_hashes
 
 from .destination import rows
 from .destination.base import Certificate, Equivocation, Held, StoredBatch, StoredNotice
-from .destination.open import local_path
+from .destination.open import local_path, shown_url
 from .destination.rows import BATCH_COLUMNS, HELD_COLUMNS
 
 PAGE_ROWS = 500
@@ -252,4 +252,4 @@ def open_evidence(url: str) -> Evidence:
         from .evidence_postgres import PostgresStore  # noqa: PLC0415
 
         return Evidence(PostgresStore(url))
-    raise ValueError(f"sink URL {url!r}: expected file:DIR, sqlite:PATH or postgresql://…")
+    raise ValueError(f"sink URL {shown_url(url)!r}: expected file:DIR, sqlite:PATH or postgresql://…")

@@ -23,7 +23,7 @@ class FileStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._connection = open_read_only(folder / INDEX)
+        self._connection = open_read_only(folder / INDEX, "segments")
         self._descriptors: dict[int, int] = {}
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:

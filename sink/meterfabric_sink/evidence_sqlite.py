@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from .destination.base import DestinationDown, DestinationRefused
 from .destination.sqlite import fields
-from .destination.sqlite_tables import EVIDENCE, RECORDS, connect
+from .destination.sqlite_tables import EVIDENCE, RECORDS, check_ours, connect
 from .evidence_records import FORGET, KEEP, RecordTable
 
 _COLUMNS = (
@@ -17,18 +17,24 @@ _COLUMNS = (
 )
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a database of ours for reading, at one moment's state. Raises DestinationRefused, DestinationDown."""
+def open_read_only(path: Path, table: str) -> sqlite3.Connection:
+    """Open a sink's database for reading, at one moment's state; `table` is one that only its kind of sink has.
+
+    Raises DestinationRefused, DestinationDown.
+    """
     if not path.is_file():
-        raise DestinationRefused(f"{path}: no sink is here; name the folder or file that a sink worker writes")
+        raise DestinationRefused(f"{path}: no sink is here; file:DIR or sqlite:PATH names one")
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10, isolation_level=None)
         connection.execute("BEGIN")
-        connection.execute("SELECT count(*) FROM logs WHERE origin = ''")
+        check_ours(connection, path)
+        found = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     except sqlite3.OperationalError as error:
         raise DestinationDown(f"{path}: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise DestinationRefused(f"{path}: {error}") from error
+        raise DestinationRefused(f"{path}: {error}; restore it from a backup") from error
+    if not found:
+        raise DestinationRefused(f"{path} has no table {table}; it is of another kind of sink (file:DIR, sqlite:PATH)")
     return connection
 
 
@@ -45,7 +51,7 @@ class SqliteStore(RecordTable):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection = open_read_only(path)
+        self._connection = open_read_only(path, "records")
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """See evidence.Store.query."""
@@ -77,7 +83,7 @@ class SqliteStore(RecordTable):
             raise DestinationDown(f"{self._path}: {error}") from error
         finally:
             writer.close()
-            self._connection = open_read_only(self._path)
+            self._connection = open_read_only(self._path, "records")
 
     def close(self) -> None:
         """See evidence.Store.close."""

@@ -213,8 +213,21 @@ def test_a_certificate_that_lapsed_before_the_receipt_is_found(sink: MadeSink, m
 
 def test_what_cant_be_read_is_said_in_one_line(tmp_path: Path, sink: MadeSink, meterfabric: Command) -> None:
     sink.take()
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as database:
+        database.execute("CREATE TABLE logs(origin)")
+    files = MadeSink(f"file:{tmp_path / 'files'}", tmp_path)
+    sink.trust.write_bytes(sink.authority.pem + files.authority.pem)
+    files.take()
     for words, said in (
         (("--sink", f"sqlite:{tmp_path / 'none.db'}", "--trust", sink.trust), "no sink is here"),
+        (("--sink", f"file:{tmp_path / 'none'}", "--trust", sink.trust), "no sink is here"),
+        (("--sink", f"sqlite:{other}", "--trust", sink.trust), "is another program's database"),
+        (("--sink", f"sqlite:{tmp_path / 'files' / 'index.db'}", "--trust", sink.trust), "has no table records"),
+        (
+            ("--sink", "postgresql://me:secret@127.0.0.1:1/x", "--trust", sink.trust),
+            "postgresql://me:***@127.0.0.1:1/x",
+        ),
         (("--sink", "ftp://x", "--trust", sink.trust), "expected file:DIR, sqlite:PATH or postgresql://"),
         (("--sink", sink.url, "--trust", tmp_path / "none.pem"), "No such file or directory"),
         (("--sink", sink.url, "--trust", __file__), "trust bundle"),
@@ -226,6 +239,7 @@ def test_what_cant_be_read_is_said_in_one_line(tmp_path: Path, sink: MadeSink, m
         assert done.out == ""
         assert done.err.count("\n") == 1
         assert said in done.err
+        assert "secret" not in done.err
 
 
 def test_a_fork_that_the_pod_itself_tells_of_is_an_alert_and_no_finding(sink: MadeSink, meterfabric: Command) -> None:

@@ -66,6 +66,16 @@ def test_an_id_that_came_twice_is_proven_once_and_the_other_is_told(
     done = prove(meterfabric, sink, "event-1", tmp_path / "proof")
     assert done.code == 0
     assert "also at leaf 2" in done.out
+    assert "--which 2" in done.out
+    words = ("prove", "--sink", sink.url, "--source", "//meter", "--id", "event-1", "--out", tmp_path / "second")
+    done = meterfabric(*words, "--which", 2)
+    assert done.code == 0
+    assert "proof of leaf 2 of" in done.out
+    assert meterfabric("verify", tmp_path / "second", "--trust", sink.trust).code == 0
+    done = meterfabric(*words, "--which", 3)
+    assert (done.code, done.out) == (2, "")
+    assert "--which 3: 2 records have this source and id" in done.err
+    assert meterfabric(*words, "--which", 0).code == 2
 
 
 def swapped(name: str, other: str) -> Callable[[Path, Path], None]:
@@ -101,7 +111,10 @@ def without_cosignature(proof: Path, _: Path) -> None:
         (swapped("producer.pem", "sink.pem"), "wrong-role"),
         (swapped("sink.pem", "producer.pem"), "wrong-role"),
         (without_cosignature, "no cosignature stands beside"),
-        (edited("sink.pem", "BEGIN CERTIFICATE", "BEGIN NOTHING"), "malformed"),
+        (
+            edited("sink.pem", "BEGIN CERTIFICATE", "BEGIN NOTHING"),
+            "sink.pem: malformed: the chain holds no",
+        ),
     ],
 )
 def test_a_proof_that_was_altered_does_not_hold(
@@ -140,8 +153,8 @@ def test_a_proof_that_isnt_there_is_an_error(sink: MadeSink, meterfabric: Comman
 
 
 def test_every_command_shows_an_example(meterfabric: Command) -> None:
-    commands = ("audit", "prove", "verify", "erase")
-    for name in commands:
+    for name in ("local", "send", "status", "audit", "prove", "verify", "erase"):
         done = meterfabric(name, "--help")
         assert done.code == 0
         assert f"example:\n  meterfabric {name} " in done.out
+    assert "exit codes: 0 done" in meterfabric("--help").out

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from meterfabric_cli import pages
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.local_fabric.layout import Layout
 from meterfabric_cli.local_fabric.live_line import LiveLine, told
@@ -38,6 +39,23 @@ def test_a_stopped_fabric_says_what_can_be_audited(tmp_path: Path, meterfabric: 
     assert done.out == ("fabric metering.demo is stopped; its sinks can be audited:\n  billing: sqlite:/x/records.db\n")
     done = meterfabric("status", "--dir", tmp_path, "--json")
     assert (done.code, done.json["running"], done.json["health"]) == (1, False, {"relay-0": "stopped"})
+
+
+def test_a_long_reason_is_told_below_the_table(
+    tmp_path: Path, meterfabric: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = take_lock(Layout(tmp_path))
+    said = state(77)
+    said.processes[0].http_port = 1
+    said.write(tmp_path / "state.json")
+    monkeypatch.setattr(pages, "fetch", lambda port, path: (503, {"reasons": ["no room", "no relay at all"]}))
+    done = meterfabric("status", "--dir", tmp_path)
+    os.close(lock)
+    assert done.code == 1
+    assert [line.split()[:4] for line in done.out.splitlines() if line.startswith("relay-0 ")] == [
+        ["relay-0", "77", "NOT", "READY"]
+    ]
+    assert "\nrelay-0: no room; no relay at all\n" in done.out
 
 
 def test_a_process_that_isnt_up_is_told(tmp_path: Path, meterfabric: Command) -> None:

@@ -128,7 +128,7 @@ def test_a_folder_and_a_port_are_one_commands(local: Local, tmp_path: Path) -> N
     yaml.write_text(fabric_yaml(("billing", "{sqlite: {}}")))
     port = local.state()["http"].rpartition(":")[2]
     for folder, chosen, said in (
-        (local.folder, "0", "is run by another process already"),
+        (local.folder, "0", "already; stop that one first"),
         (tmp_path / "other", port, f"--port {port}"),
     ):
         done = subprocess.run(

@@ -67,7 +67,7 @@ def test_quantities(text: str, value: int) -> None:
         (with_spec(FABRIC, relay={"replicas": "two"}), "spec.relay.replicas", "int"),
         (with_spec(FABRIC, relay={"memory": "1Mi"}), "spec.relay.memory", "at least 8Mi"),
         (with_spec(FABRIC, delivery={"expiry": "5s"}), "spec.delivery.expiry", "at least 60s"),
-        (with_spec(FABRIC, delivery={"expiry": "soon"}), "spec.delivery.expiry", "regex"),
+        (with_spec(FABRIC, delivery={"expiry": "soon"}), "spec.delivery.expiry", "is 'soon'"),
         (with_spec(FABRIC, sidecar={"spool": {"quota": "2Mi"}}), "spec.sidecar.spool.quota", "16 batches"),
         (with_spec(FABRIC, sidecar={"batch": {"maxBytes": "1Gi"}}), "spec.sidecar.batch.maxBytes", "8Mi"),
         (with_spec(FABRIC, sidecar={"compression": "gzip"}), "spec.sidecar.compression", "gzip"),
@@ -88,3 +88,9 @@ def test_what_is_wrong_is_told_by_field_and_value(document: dict[str, Any], fiel
     assert caught.value.field == field
     assert says in caught.value.problem
     assert str(document["metadata"]["name"]) in caught.value.where
+
+
+def test_a_url_is_not_told_for_it_may_hold_a_password() -> None:
+    with pytest.raises(f.FabricError) as caught:
+        f.read(with_spec(SINK, destination={"postgres": {"url": "mysql://me:secret@db"}}))
+    assert "secret" not in str(caught.value)

@@ -33,6 +33,8 @@ def as_text(audit: SinkAudit, seconds: float) -> str:
         lines += [f"{fate}: {_MEANING[fate]}\n" for fate in shown]
         lines.append("\n")
     lines += [f"alert: {alert}\n" for alert in audit.alerts]
+    if audit.problems and audit.producers:
+        lines.append("the books are as receipts and notices say; what is stored doesn't bear them out:\n")
     lines += [f"wrong: {finding.where}: {finding.problem}\n" for finding in audit.findings]
     if audit.problems > len(audit.findings):
         lines.append(f"wrong: and {audit.problems - len(audit.findings):,} more\n")

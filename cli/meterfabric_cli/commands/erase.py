@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_record, add_sink, command
+from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_record, add_sink, command, no_record
 from meterfabric_cli.inputs import sink
 
 
@@ -31,6 +31,6 @@ def run(options: argparse.Namespace) -> int:
             evidence.erase(place, reason=options.reason, erased_at=int(time.time()))
             print(f"erased: leaf {place.index} of {place.origin}")
     if not found:
-        print(f"no record has source {options.source!r} and id {options.id!r}; it may be erased already")
+        print(no_record(options))
         return EXIT_NOT
     return EXIT_WHOLE

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_record, add_sink, command
+from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_record, add_sink, command, no_record
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.inputs import sink
 from meterfabric_cli.proving import prove
 from meterfabric_protocol.errors import ProtocolError
+from meterfabric_sink.destination.open import shown_url
 
 
 def add(commands: Subparsers) -> None:
@@ -23,22 +24,40 @@ def add(commands: Subparsers) -> None:
     )
     add_sink(parser)
     add_record(parser)
+    parser.add_argument(
+        "--which",
+        type=_number,
+        default=1,
+        metavar="N",
+        help="of several records with this source and id the one to prove, counted from 1 (default: %(default)s)",
+    )
     parser.add_argument("--out", required=True, metavar="OUT", type=Path, help="the folder to write, made if need be")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prove the first record with this source and id; 1 where there is none."""
+    """Prove one record with this source and id; 1 where there is none."""
     with sink(options.sink) as evidence:
         found = evidence.find(options.source, options.id)
         if not found:
-            print(f"no record has source {options.source!r} and id {options.id!r}; it may be erased")
+            print(no_record(options))
             return EXIT_NOT
+        if options.which > len(found):
+            raise CommandError(f"--which {options.which}: {len(found)} records have this source and id")
+        chosen = found[options.which - 1]
         try:
-            files = prove(evidence, found[0])
+            files = prove(evidence, chosen)
         except (ProtocolError, ValueError) as error:
-            raise CommandError(f"--sink {options.sink}: {error}; run audit to see what is wrong with it") from error
+            where = shown_url(options.sink)
+            raise CommandError(f"--sink {where}: {error}; run audit to see what is wrong with it") from error
     files.write(options.out)
-    print(f"{options.out}: proof of leaf {found[0].index} of {found[0].origin}")
-    for other in found[1:]:
-        print(f"the same source and id are also at leaf {other.index} of {other.origin}")
+    print(f"{options.out}: proof of leaf {chosen.index} of {chosen.origin}")
+    for number, other in enumerate(found, 1):
+        if other != chosen:
+            print(f"the same source and id are also at leaf {other.index} of {other.origin}: --which {number}")
     return EXIT_WHOLE
+
+
+def _number(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")

@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
             # What was sent before is durable, and whoever mends the file needs to know how much that is.
             watcher.say(_summary(sender.counts, time.monotonic() - begun))
             raise
-    print(_summary(sender.counts, time.monotonic() - begun))
+    print(_summary(sender.counts, time.monotonic() - begun) + ("; what follows was not sent" if gave_up else ""))
     return EXIT_NOT if sender.counts.refused or gave_up else EXIT_WHOLE
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 
+from meterfabric_cli import pages
 from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, command
 from meterfabric_cli.local_fabric.layout import Layout
 from meterfabric_cli.local_fabric.state import ProcessState, State, is_running, read_state
-from meterfabric_cli.pages import fetch
 from meterfabric_cli.table import Cell, table
+
+_NOT_READY = "NOT READY"
 
 
 def add(commands: Subparsers) -> None:
@@ -43,13 +45,13 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(content)).decode() + "\n")
     else:
         sys.stdout.write(_as_text(state, running, health, sidecar))
-    return EXIT_WHOLE if running and set(health.values()) == {"ready"} else EXIT_NOT
+    return EXIT_WHOLE if running and set(health.values()) == {pages.READY} else EXIT_NOT
 
 
 def _sidecar(state: State) -> dict[str, Any] | None:
     for each in state.processes:
         if each.component == "sidecar" and each.http_port:
-            found = fetch(each.http_port, "/status")
+            found = pages.fetch(each.http_port, "/status")
             return found[1] if found is not None and isinstance(found[1], dict) else None
     return None
 
@@ -58,14 +60,7 @@ def _health(process: ProcessState) -> str:
     """What the process says of itself."""
     if not process.pid:
         return "ended"
-    if not process.http_port:
-        return "starting"
-    found = fetch(process.http_port, "/readyz")
-    if found is None:
-        return "no answer"
-    status, content = found
-    reasons = content.get("reasons") if isinstance(content, dict) else None
-    return "ready" if status == 200 else "; ".join(map(str, reasons)) if reasons else f"not ready ({status})"
+    return pages.health(process.http_port) if process.http_port else "starting"
 
 
 def _as_text(state: State, running: bool, health: dict[str, str], sidecar: dict[str, Any] | None) -> str:
@@ -74,11 +69,13 @@ def _as_text(state: State, running: bool, health: dict[str, str], sidecar: dict[
         return f"fabric {state.fabric} is stopped; its sinks can be audited:\n{sinks}"
     now = time.time()
     rows: list[list[Cell]] = [
-        [each.name, str(each.pid or "-"), health[each.name], _age(now - each.since), each.restarts]
+        [each.name, str(each.pid or "-"), _word(health[each.name]), _age(now - each.since), each.restarts]
         for each in state.processes
     ]
     text = f"fabric {state.fabric}, send to {state.http} or {state.zeromq}\n\n"
     text += table(["process", "pid", "health", "up", "restarts"], rows)
+    told = [f"{name}: {said}\n" for name, said in health.items() if _word(said) != said]
+    text += "\n" + "".join(told) if told else ""
     if sidecar is not None:
         spool = sidecar["spool"]
         share = 100 * spool["used"] / spool["quota"]
@@ -89,6 +86,11 @@ def _as_text(state: State, running: bool, health: dict[str, str], sidecar: dict[
             text += f"no certificate: {sidecar['enrolment']}\n"
         text += "\n" + table(["sink", "delivered", "pending", "oldest", "expired", "at"], _sinks(state, sidecar))
     return text
+
+
+def _word(health: str) -> str:
+    """What fits into a column; a reason of several words is told below it."""
+    return health if len(health) <= len(_NOT_READY) else _NOT_READY
 
 
 def _sinks(state: State, sidecar: dict[str, Any]) -> list[list[Cell]]:

@@ -16,10 +16,12 @@ from meterfabric_cli.local_fabric.layout import Layout
 from meterfabric_cli.local_fabric.live_line import LiveLine, told
 from meterfabric_cli.local_fabric.objects import Objects
 from meterfabric_cli.local_fabric.plan import DRAIN_ORDER, plan, relay_names, sink_entries
+from meterfabric_cli.local_fabric.readiness import Readiness
 from meterfabric_cli.local_fabric.state import ProcessState, SinkState, State
-from meterfabric_cli.pages import fetch
+from meterfabric_cli.pages import fetch, health
 from meterfabric_runtime.discovery import RelayAddress
 from meterfabric_runtime.files import write_whole
+from meterfabric_sink.destination.open import shown_url
 
 _SHOW_EVERY = 1.0
 
@@ -31,7 +33,8 @@ class LocalFabric:
         self._layout = layout
         self._objects = objects
         self._line = line
-        self._told_where = False
+        self._told_where = self._draining = False
+        self._readiness = Readiness(line.say)
         relays = relay_names(objects)
         make_folders(layout, [sink.metadata.name for sink in objects.sinks], relays)
         self._identities = Identities(layout, objects)
@@ -55,6 +58,7 @@ class LocalFabric:
             if stopping not in ended:
                 for task in ended:
                     await task
+            self._draining = True
             self._line.say("draining; press Ctrl-C again to stop at once, the next start goes on")
             draining = asyncio.create_task(self._drain())
             hurrying = asyncio.create_task(hurry.wait())
@@ -118,13 +122,13 @@ class LocalFabric:
             )
             for keeper in self.keepers
         ]
-        sinks = [SinkState(sink.metadata.name, self._layout.sink_url(sink)) for sink in self._objects.sinks]
+        sinks = [SinkState(sink.metadata.name, shown_url(self._layout.sink_url(sink))) for sink in self._objects.sinks]
         trust = str(self._layout.trust)
         return State(os.getpid(), self._objects.fabric.id, http, zeromq, trust, sinks, processes)
 
     def _where(self) -> str:
         http, zeromq = self._urls()
-        sinks = [(f"sink {sink.metadata.name}", self._layout.sink_url(sink)) for sink in self._objects.sinks]
+        sinks = [(f"sink {sink.metadata.name}", shown_url(self._layout.sink_url(sink))) for sink in self._objects.sinks]
         rows = [
             ("send, HTTP", f"{http}/api/v1/events"),
             ("send, ZeroMQ", zeromq),
@@ -135,6 +139,11 @@ class LocalFabric:
         lines = "\n".join(f"  {name.ljust(width)}  {value}" for name, value in rows)
         return f"fabric {self._objects.fabric.id} runs in {self._layout.folder}\n{lines}\n  Ctrl-C drains and stops"
 
+    async def _look(self) -> None:
+        for keeper in self.keepers:
+            if keeper.ready is not None:
+                self._readiness.look(keeper.label, await asyncio.to_thread(health, keeper.ready.http_port))
+
     async def _show(self) -> None:
         while True:
             await asyncio.sleep(_SHOW_EVERY)
@@ -143,6 +152,8 @@ class LocalFabric:
                 continue
             if self._published is None:
                 self._changed()
+            if not self._draining:
+                await self._look()
             with contextlib.suppress(KeyError, TypeError):
                 found = await asyncio.to_thread(fetch, at.http_port, "/status")
                 if found is not None:

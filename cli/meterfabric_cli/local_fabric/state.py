@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -65,9 +66,17 @@ def take_lock(layout: Layout) -> int:
         layout.folder.mkdir(parents=True, exist_ok=True)
         return lock.take(layout.lock)
     except BlockingIOError as error:
-        raise CommandError(f"--dir: {layout.folder} is run by another process already; stop that one first") from error
+        raise CommandError(f"--dir: {layout.folder} is run by {_owner(layout)} already; stop that one first") from error
+    except FileExistsError as error:
+        raise CommandError(f"--dir: {layout.folder} is no folder") from error
     except OSError as error:
         raise CommandError(f"--dir: {error.filename}: {error.strerror}") from error
+
+
+def _owner(layout: Layout) -> str:
+    with contextlib.suppress(CommandError):
+        return f"process {read_state(layout.state).pid}"
+    return "another process"
 
 
 def is_running(layout: Layout) -> bool:

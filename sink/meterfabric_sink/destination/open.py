@@ -1,5 +1,6 @@
 """From a SINKURL to its destination: the one place that knows them all."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,16 @@ def destination(url: str, *, clock: Callable[[], float] = time.time) -> Destinat
         from .postgres import PostgresDestination  # noqa: PLC0415
 
         return PostgresDestination(url, clock=clock)
-    raise ValueError(f"sink URL {url!r}: expected file:DIR, sqlite:PATH or postgresql://…")
+    raise ValueError(f"sink URL {shown_url(url)!r}: expected file:DIR, sqlite:PATH or postgresql://…")
+
+
+def shown_url(url: str) -> str:
+    """The URL as people and logs may see it: without its password."""
+    return re.sub(r"(?<=://)([^/@]*?):[^/]*@|(?<=[?&]password=)[^&]*", _masked, url)
+
+
+def _masked(found: re.Match[str]) -> str:
+    return "***" if found[1] is None else f"{found[1]}:***@"
 
 
 def local_path(url: str) -> Path:

@@ -105,23 +105,34 @@ def connect(path: Path, schema: str, *, page_size: int = 4096) -> sqlite3.Connec
 def _migrate(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        ours = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if ours == 0 and version == 0:
+        if _marks(connection) == (0, 0):
             if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 raise DestinationRefused(f"{path} is another program's database; name a new file")
             for statement in schema.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={VERSION}")
-        elif ours != APPLICATION_ID:
-            raise DestinationRefused(f"{path} is another program's database (application_id {ours}); name a new file")
-        elif version > VERSION:
-            raise DestinationRefused(
-                f"{path} holds tables of version {version}, this release knows {VERSION}; use the newer release"
-            )
+        else:
+            check_ours(connection, path)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises DestinationRefused where the database isn't a sink's, or is of a newer release."""
+    ours, version = _marks(connection)
+    if ours != APPLICATION_ID:
+        raise DestinationRefused(f"{path} is another program's database (application_id {ours}), not a sink's")
+    if version > VERSION:
+        raise DestinationRefused(
+            f"{path} holds tables of version {version}, this release knows {VERSION}; use the newer release"
+        )
+
+
+def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
+    ours: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return ours, version
