@@ -10,11 +10,11 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def hierarchies() -> list[Path]:
-    """The mount points of cgroup v1's hierarchies, or the one of v2."""
+    """Where cgroup v1's hierarchies are mounted, and v2 beside them, if it is; or only v2."""
     if (ROOT / "cgroup.controllers").exists():
         return [ROOT]
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    return [Path(fields[1]) for fields in mounts if fields[2] == "cgroup"]
+    return [Path(fields[1]) for fields in mounts if fields[2] in {"cgroup", "cgroup2"}]
 
 
 def make(machine: Machine) -> None:

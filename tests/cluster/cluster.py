@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,6 +147,7 @@ def temporary(name: str, version: str, nodes: int, say: Say) -> Iterator[Cluster
 
 
 def _start(cluster: Cluster, say: Say) -> None:
+    began = time.monotonic()
     plan, helper = cluster.plan, cluster.programs["helper"]
     plan.folder.mkdir(parents=True)
     network.make(plan)
@@ -174,7 +176,8 @@ def _start(cluster: Cluster, say: Say) -> None:
     wanted = {each.name for each in plan.workers}
     until(f"{', '.join(sorted(wanted))} are Ready", SECONDS, lambda: api.ready_nodes() == wanted)
     until("pods are taken", SECONDS, api.takes_pods)
-    say(f"Kubernetes {plan.version} with {plan.nodes} node(s): KUBECONFIG={plan.kubeconfig}")
+    took = time.monotonic() - began
+    say(f"Kubernetes {plan.version} with {plan.nodes} node(s), up in {took:.0f} s: KUBECONFIG={plan.kubeconfig}")
 
 
 def _write_files(cluster: Cluster, port: int) -> None:

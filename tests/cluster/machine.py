@@ -74,13 +74,13 @@ def spawn(machine: Machine, name: str, command: Sequence[str], path: Sequence[Pa
 
 
 def run(machine: Machine, command: Sequence[str], stdin: int = subprocess.DEVNULL) -> str:
-    """Run a program in a machine and return what it printed. Raises CalledProcessError."""
+    """Run a program in a machine and return what it printed. Raises CalledProcessError, whose `stderr` says why."""
     argv = ["nsenter", *_enter(machine), "--", *command]
-    return subprocess.run(argv, stdin=stdin, stdout=subprocess.PIPE, text=True, check=True, cwd="/").stdout
+    return subprocess.run(argv, stdin=stdin, capture_output=True, encoding="utf-8", check=True, cwd="/").stdout
 
 
-def stop(machine: Machine, program: Path, seconds: float = 30) -> None:
-    """Stop a program as a service manager would: ask, wait, then insist."""
+def stop(machine: Machine, program: Path, seconds: float = 5) -> None:
+    """Stop a program as a service manager would: ask, wait, then insist. An API server that is watched needs that."""
     program = program.resolve()
     for pid in _processes(machine, program):
         os.kill(pid, signal.SIGTERM)
@@ -88,8 +88,8 @@ def stop(machine: Machine, program: Path, seconds: float = 30) -> None:
         until(f"{program.name} has ended", seconds, lambda: not _processes(machine, program))
     except TimeoutError:
         for pid in _processes(machine, program):
-            os.kill(pid, signal.SIGKILL)
-        until(f"{program.name} has ended", seconds, lambda: not _processes(machine, program))
+            _kill(pid)
+        until(f"{program.name} has ended", 30, lambda: not _processes(machine, program))
 
 
 def running(machine: Machine, program: Path) -> bool:

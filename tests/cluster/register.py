@@ -89,8 +89,10 @@ def strike(name: str) -> None:
 
 
 def entries() -> list[Entry]:
-    """All clusters, by name; one whose namespaces are there though nobody wrote it down counts as abandoned."""
-    names = {path.stem for path in paths.REGISTER.glob("*.json")} | network.clusters()
+    """All clusters, by name. One that nobody wrote down but whose namespaces are there, or whose folder is, as after a
+    reboot, counts as abandoned."""
+    folders = {path.name for path in paths.clusters().glob("*")}
+    names = {path.stem for path in paths.REGISTER.glob("*.json")} | network.clusters() | folders
     nobody = Process(0, 0)
     return [read(name) or Entry(name, "?", 0, str(paths.clusters() / name), nobody) for name in sorted(names)]
 

@@ -5,13 +5,8 @@ KUBERNETES=1.36.3 in the environment picks another version.
 
 import base64
 import json
-import os
-import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,88 +15,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.cluster import cgroups, cluster, images, network, register, versions
+from tests.cluster import images, network, versions
 from tests.cluster.cluster import Cluster
-from tests.cluster.plan import make_plan
+from tests.cluster.conftest import NODES
+from tests.cluster.pods import SECONDS, VERSION, apply, get, output, pod
 from tests.cluster.wait import until
 
 pytestmark = pytest.mark.cluster
 
-VERSION = os.environ.get("KUBERNETES") or versions.DEFAULT
-SECONDS = 120
 SIGNER = "meterfabric.io/producer"
-TOUCHED = ("/proc/sys/vm/overcommit_memory", "/proc/sys/kernel/panic", "/proc/sys/kernel/panic_on_oops")
-STARTED = f"""
-from tests.cluster import cluster, versions
-with cluster.temporary("killed", {VERSION!r}, 1, print):
-    pass
-"""
-
-
-@pytest.fixture(scope="module")
-def kubernetes() -> Iterator[Cluster]:
-    """One of two nodes; afterwards this machine is as it was."""
-    before = state_of_this_machine()
-    with cluster.temporary("test", VERSION, 2, print) as made:
-        yield made
-    until("this machine is as it was", 30, lambda: state_of_this_machine() == before)
-    assert not made.plan.folder.exists()
-    assert register.read(made.plan.name) is None
-    assert not cgroups.left(made.plan.name)
-
-
-def state_of_this_machine() -> dict[str, Any]:
-    """What a cluster could leave behind."""
-    return {
-        "devices": sorted(os.listdir("/sys/class/net")),
-        "namespaces": sorted(os.listdir(network.NAMESPACES)) if network.NAMESPACES.exists() else [],
-        "mounts": sorted(line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()),
-        "settings": [Path(name).read_text() for name in TOUCHED],
-        "folders": [Path(name).exists() for name in ("/var/lib/kubelet", "/var/lib/cni", "/run/containerd")],
-        "programs": sorted(_programs() & {"etcd", "kube-apiserver", "containerd", "kubelet", "kube-proxy", "helper"}),
-    }
-
-
-def _programs() -> set[str]:
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            found.add(path.read_text().strip()[:15])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
-def pod(kubernetes: Cluster, name: str, arguments: list[str], **spec: Any) -> dict[str, Any]:
-    """A pod of the helper program."""
-    container = {"name": "main", "image": images.helper_image(kubernetes.programs["helper"]), "args": arguments}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"restartPolicy": "Never", "containers": [container], **spec},
-    }
-
-
-def apply(kubernetes: Cluster, *objects: dict[str, Any]) -> None:
-    kubernetes.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, objects)))
-
-
-def get(kubernetes: Cluster, kind: str, name: str) -> Any:
-    return json.loads(kubernetes.kubectl("get", kind, name, "-o", "json"))
-
-
-def output(kubernetes: Cluster, name: str) -> str:
-    """What a pod's main container printed, once the pod has succeeded."""
-    until(f"pod {name} has ended", SECONDS, lambda: _phase(kubernetes, name) in {"Succeeded", "Failed"})
-    printed = kubernetes.kubectl("logs", name, "-c", "main")
-    assert _phase(kubernetes, name) == "Succeeded", printed
-    return printed
-
-
-def _phase(kubernetes: Cluster, name: str) -> str:
-    phase: str = get(kubernetes, "pod", name)["status"]["phase"]
-    return phase
 
 
 def test_a_native_sidecar_is_up_before_the_pods_container_and_ends_after_it(kubernetes: Cluster) -> None:
@@ -125,7 +47,14 @@ def test_a_pod_reaches_the_api_server_by_its_name_and_with_its_account(kubernete
     assert json.loads(output(kubernetes, "asks"))["gitVersion"] == f"v{VERSION}"
 
 
-@pytest.mark.parametrize(("server", "client"), [("node-1", "node-1"), ("node-1", "node-2"), ("node-2", "node-1")])
+def test_every_node_is_ready_and_of_the_version_that_was_asked_for(kubernetes: Cluster) -> None:
+    nodes = json.loads(kubernetes.kubectl("get", "nodes", "-o", "json"))["items"]
+    assert {node["metadata"]["name"]: node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes} == {
+        f"node-{number}": f"v{VERSION}" for number in range(1, NODES + 1)
+    }
+
+
+@pytest.mark.parametrize(("server", "client"), [("node-1", "node-1"), ("node-1", "node-2"), ("node-3", "node-1")])
 def test_a_pod_reaches_a_service_whose_pod_is_on_any_node(kubernetes: Cluster, server: str, client: str) -> None:
     name = f"from-{client}-to-{server}"
     service = {
@@ -279,17 +208,3 @@ def test_a_node_whose_network_is_cut_is_noticed_and_comes_back(kubernetes: Clust
     until("the node is missed", SECONDS, lambda: ready() == "Unknown")
     network.mend(kubernetes.plan, lost)
     until("the node is back", SECONDS, lambda: ready() == "True")
-
-
-def test_a_cluster_that_a_killed_run_left_is_removed_by_the_next(capsys: pytest.CaptureFixture[str]) -> None:
-    run = subprocess.Popen([sys.executable, "-c", STARTED])
-    plan = make_plan(f"killed-{run.pid}", VERSION)
-    has_node: Callable[[], bool] = (plan.folder / "node-1" / "logs").exists
-    until("the run has made a node", SECONDS, has_node)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
-    cluster.sweep(print)
-    assert f"removing {plan.name}" in capsys.readouterr().out
-    assert not plan.folder.exists()
-    assert not network.namespaces(plan.name)
-    assert not cgroups.left(plan.name)
