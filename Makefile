@@ -140,6 +140,14 @@ cluster-up: $(STAMPS)/cluster ## a Kubernetes of NODES nodes on this machine, as
 cluster-down: $(STAMPS)/cluster ## remove it, with all that it made
 	$(BIN)/python -m tests.cluster down
 
+$(STAMPS)/images: scripts/debian.sh $(STAMPS)/python
+	@scripts/debian.sh buildah:buildah mmdebstrap:mmdebstrap
+	@touch $@
+
+.PHONY: images
+images: $(STAMPS)/images ## build the Dockerfile's images, as root, without a daemon; say where their archives are
+	$(BIN)/python -m tests.cluster image
+
 .PHONY: fuzz
 fuzz: setup ## coverage-guided fuzzing of the decoders for SECONDS each
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

@@ -14,6 +14,10 @@ resolve() { # OUTPUT, PYTHON VERSION, options…
 }
 
 resolve requirements-dev.lock 3.11 pyproject.toml --all-extras --group dev
+# What goes into the images, in the versions that are tested.
+resolve requirements-dataplane.lock 3.11 pyproject.toml --constraint requirements-dev.lock \
+  --extra sidecar --extra relay --extra sink --extra postgres --extra client --extra cli
+resolve requirements-build.lock 3.11 --group build --constraint requirements-dev.lock
 resolve requirements-interop.lock 3.12 --group interop --no-deps
 resolve requirements-go.lock 3.11 --group go --no-deps
 resolve bench/requirements.lock 3.11 --group bench --no-deps

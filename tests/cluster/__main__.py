@@ -5,10 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster import build, cluster, lock, machine, register, versions
+from tests.cluster import build, builder, cluster, lock, machine, product, register, versions
 from tests.cluster.plan import BadPlan, make_plan
 
-ERRORS = (cluster.Unfit, build.BuildFailed, versions.UnknownVersion, BadPlan, LookupError, TimeoutError)
+ERRORS = (
+    cluster.Unfit,
+    build.BuildFailed,
+    builder.ImageFailed,
+    versions.UnknownVersion,
+    BadPlan,
+    LookupError,
+    TimeoutError,
+)
 
 
 def main() -> int:
@@ -41,6 +49,10 @@ def _do(arguments: argparse.Namespace) -> None:
             _status()
         case "kubeconfig":
             print(cluster.find(arguments.name, _say).plan.kubeconfig)
+        case "image":
+            for target in arguments.targets or product.targets():
+                made = product.image(target, _say)
+                print(f"{made.name}\t{made.archive}")
         case "load-image":
             found = cluster.find(arguments.name, _say)
             for archive in arguments.archives:
@@ -81,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--all", action="store_true", help="remove every cluster of this machine")
     commands.add_parser("status", help="what clusters there are and what runs of them")
     commands.add_parser("kubeconfig", parents=[name], help="print the place of a cluster's kubeconfig")
+    image = commands.add_parser("image", help="build the images of the Dockerfile unless they are there; say where")
+    image.add_argument(
+        "targets", nargs="*", metavar="TARGET", help=f"of {', '.join(product.targets())}; all by default"
+    )
     load = commands.add_parser("load-image", parents=[name], help="give every node the images of archives")
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
     commands.add_parser("lock", help="write go.mod and go.sum for another Kubernetes").add_argument("kubernetes")

@@ -20,3 +20,8 @@ def binaries() -> Path:
 def clusters() -> Path:
     """A folder for each cluster: its kubeconfig, keys, logs and disks."""
     return cache() / "clusters"
+
+
+def images() -> Path:
+    """A file for each image that was built, and the layers they are built of."""
+    return cache() / "images"

@@ -1,0 +1,67 @@
+"""The images of the Dockerfile at the top of the tree, as archives for a cluster; kept by what they are made of."""
+
+import fcntl
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tests.cluster import builder, paths
+from tests.cluster.build import Say
+
+TREE = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Image:
+    """`name`: as a pod names it; its tag stands for all that it is made of. `archive`: as of `docker save`."""
+
+    name: str
+    archive: Path
+
+
+def targets() -> list[str]:
+    """The images that there are: the stages of the Dockerfile that say who runs them."""
+    stages = re.split(r"^FROM ", (TREE / "Dockerfile").read_text(), flags=re.MULTILINE)
+    return [stage.split()[2] for stage in stages if re.search(r"^USER ", stage, re.MULTILINE)]
+
+
+def image(target: str, say: Say) -> Image:
+    """The image of the tree as it is, built unless it is there. Raises builder.ImageFailed."""
+    if target not in targets():
+        raise builder.ImageFailed(f"the Dockerfile makes {', '.join(targets())}, not {target}")
+    paths.images().mkdir(parents=True, exist_ok=True)
+    with (paths.images() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = _image(target)
+        if not made.archive.exists():
+            for older in paths.images().glob(f"{target}-*.tar"):
+                older.unlink()
+            builder.build(TREE, target, made.name, made.archive, say)
+    return made
+
+
+def context() -> Iterator[Path]:
+    """The files that the Dockerfile may copy: those that .dockerignore excepts, without what is made of others."""
+    lines = (TREE / ".dockerignore").read_text().splitlines()
+    made = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
+    for line in lines:
+        if line.startswith("!"):
+            place = TREE / line[1:]
+            found = sorted(place.rglob("*")) if place.is_dir() else [place]
+            yield from (path for path in found if path.is_file() and not _matches(path.relative_to(TREE), made))
+
+
+def _matches(path: Path, patterns: list[str]) -> bool:
+    return any(fnmatch(part, pattern) for part in path.parts for pattern in patterns)
+
+
+def _image(target: str) -> Image:
+    digest = hashlib.sha256()
+    for path in (TREE / "Dockerfile", TREE / ".dockerignore", *context()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(TREE)} {path.stat().st_mode:o} {len(content)}\n".encode() + content)
+    tag = digest.hexdigest()[:12]
+    return Image(f"meterfabric.io/{target}:{tag}", paths.images() / f"{target}-{tag}.tar")
