@@ -15,11 +15,12 @@ PARTS = {
     "sidecar": ["sidecar"],
     "relay": ["relay"],
     "sink": ["sink", "postgres"],
+    "operator": ["operator"],
     "client": ["client"],
     "cli": ["cli", "sidecar", "relay", "sink", "postgres", "client"],
 }
 # The runtime is shared, and each of its modules needs what the components that use it have.
-SHARED = {"runtime": ["sidecar", "relay", "sink"]}
+SHARED = {"runtime": ["sidecar", "relay", "sink", "operator"]}
 
 
 def name_of(requirement: str) -> str:

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol.identity import Identity, Producer, Sink, Subject, TrustBundle, verify_chain
-from meterfabric_runtime.authority import Authority, AuthorityError, Lifetimes, LocalAuthority, renewal_time
+from meterfabric_runtime.authority import Authority, AuthorityError, LocalAuthority, renewal_time
 from meterfabric_runtime.authority_desk import Desk, LocalAuthorityClient
 from meterfabric_runtime.csr import EnrolmentRefused, make_csr, read_csr
 from meterfabric_runtime.files import SecretFileError
+from meterfabric_runtime.roots import Lifetimes
 from tests.pki import NOW, PRODUCER, SINK, raw
 
 KEY = Ed25519PrivateKey.generate()

@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol.names import Producer
-from meterfabric_runtime.authority import Lifetimes, LocalAuthority
+from meterfabric_runtime.authority import LocalAuthority
+from meterfabric_runtime.roots import Lifetimes
 from meterfabric_sidecar import enrolment as module
 from meterfabric_sidecar.enrolment import Enrolment
 

@@ -26,11 +26,12 @@ from meterfabric_cli.local_fabric.layout import Layout
 from meterfabric_cli.local_fabric.objects import Objects
 from meterfabric_protocol.names import Producer, Sink, Subject
 from meterfabric_protocol.notation import seconds
-from meterfabric_runtime.authority import AuthorityError, Lifetimes, LocalAuthority, renewal_time
+from meterfabric_runtime.authority import AuthorityError, LocalAuthority, renewal_time
 from meterfabric_runtime.authority_desk import Desk
 from meterfabric_runtime.csr import EnrolmentRefused, make_csr
 from meterfabric_runtime.curve import CurveKeys, to_z85
 from meterfabric_runtime.files import SecretFileError, create_secret, read_secret, write_whole
+from meterfabric_runtime.roots import Lifetimes
 
 NAMESPACE = "local"
 SERVICE_ACCOUNT = "default"

@@ -1,0 +1,1 @@
+"""What the API server does to pods and certificate requests by policies of ours."""

@@ -1,0 +1,39 @@
+"""The ConfigMap in each producer namespace that its sidecars follow: what changed since their pods were made."""
+
+from __future__ import annotations
+
+import msgspec
+
+from meterfabric_operator import names
+from meterfabric_operator.objects import Object, labels
+from meterfabric_operator.wanted import FabricFacts
+from meterfabric_protocol.notation import NEVER, seconds
+
+
+def sinks(facts: FabricFacts) -> str:
+    """The list of sinks, as a sidecar reads it (`meterfabric_sidecar.sinks`)."""
+    expiry = facts.fabric.spec.delivery.expiry
+    entries = [
+        {
+            "name": sink.metadata.name,
+            "required": sink.spec.required,
+            "when_full": "refuse" if sink.spec.refuses else "expire-oldest",
+            "expiry": None if expiry == NEVER else seconds(expiry),
+        }
+        for sink in facts.sinks
+    ]
+    return msgspec.json.encode(entries).decode()
+
+
+def build(facts: FabricFacts, namespace: str) -> Object:
+    """Optional to the sidecar: a pod starts with what it was given, and without this."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.sidecars(facts.id),
+            "namespace": namespace,
+            "labels": labels(facts.id, "sidecar"),
+        },
+        "data": {"sinks.json": sinks(facts), "trust.pem": facts.trust},
+    }

@@ -1,0 +1,54 @@
+"""Who may speak with relays and sinks. Only in the fabric's own namespace: users' namespaces are theirs."""
+
+from __future__ import annotations
+
+from meterfabric_operator import names
+from meterfabric_operator.children import relay_deployment
+from meterfabric_operator.objects import FABRIC, SINK, Object, labels, owned_by
+from meterfabric_operator.wanted import FabricFacts, SinkFacts
+
+
+def for_relays(facts: FabricFacts) -> Object:
+    """Records come from namespaces that joined and from the fabric's sinks; a relay itself calls nobody."""
+    producers = {"namespaceSelector": {"matchLabels": {FABRIC: facts.id}}}
+    sinks = {"podSelector": {"matchLabels": {FABRIC: facts.id, "app.kubernetes.io/component": "sink"}}}
+    return _policy(
+        facts,
+        names.relay(facts.name),
+        labels(facts.id, "relay"),
+        owned_by("MeteringFabric", facts.name, facts.uid),
+        {
+            "podSelector": {"matchLabels": relay_deployment.selector(facts)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {"from": [producers, sinks], "ports": [{"port": names.RELAY_PORT, "protocol": "TCP"}]},
+                {"ports": [{"port": names.RELAY_PAGES, "protocol": "TCP"}]},
+            ],
+            "egress": [],
+        },
+    )
+
+
+def for_sink(facts: SinkFacts) -> Object:
+    """Nobody calls a sink but who reads its pages. Where its database is isn't ours to know, so it may call anybody."""
+    made = labels(facts.of.id, "sink", **{SINK: facts.name})
+    return _policy(
+        facts.of,
+        names.sink(facts.name),
+        made,
+        owned_by("MeteringSink", facts.name, facts.uid),
+        {
+            "podSelector": {"matchLabels": {FABRIC: facts.of.id, SINK: facts.name}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"port": names.SINK_PAGES, "protocol": "TCP"}]}],
+        },
+    )
+
+
+def _policy(facts: FabricFacts, name: str, made: dict[str, str], owners: list[Object], spec: Object) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": facts.namespace, "labels": made, "ownerReferences": owners},
+        "spec": spec,
+    }
