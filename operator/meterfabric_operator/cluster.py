@@ -1,0 +1,124 @@
+"""The API server as the operator calls it: a thin shell around the asynchronous client, in JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from kubernetes.aio import client, config
+
+from meterfabric_operator.kinds import Kind
+from meterfabric_operator.objects import MANAGER, Key, Object
+
+_TIMEOUT: Final = 15.0
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+
+
+class ApiError(Exception):
+    """An answer that isn't a success: the HTTP status, the API's reason (`Conflict`, …) and message."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+# The client's functions say nothing of their types.
+_config: Any = config
+
+
+async def connect(kinds: Mapping[str, Kind]) -> Cluster:
+    """The API server of the pod that we are in, or of the current context where we are in none."""
+    settings = client.Configuration()
+    try:
+        _config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException:
+        await _config.load_kube_config(client_configuration=settings)
+    return Cluster(client.ApiClient(configuration=settings), kinds)
+
+
+class Cluster:
+    """Methods raise ApiError, and OSError or aiohttp.ClientError where the server can't be reached."""
+
+    def __init__(self, api: Any, kinds: Mapping[str, Kind]) -> None:
+        self._api = api
+        self.kinds = kinds
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._api.close()
+
+    async def get(self, key: Key) -> Object | None:
+        """The object as it is now; None where there is none."""
+        try:
+            return await self._call("GET", self._path(key))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(self, kind: str, selector: str = "", namespace: str = "") -> list[Object]:
+        """All objects with these labels."""
+        query = [("labelSelector", selector)] if selector else []
+        found = await self._call("GET", self.kinds[kind].path(namespace), query=query)
+        return cast(list[Object], found.get("items", []))
+
+    async def create(self, body: Object, *, dry_run: bool = False) -> Object:
+        """Make an object. Raises ApiError with status 409 where there is one."""
+        metadata = body["metadata"]
+        query = [("fieldManager", MANAGER)] + ([("dryRun", "All")] if dry_run else [])
+        path = self.kinds[body["kind"]].path(metadata.get("namespace", ""))
+        return await self._call("POST", path, body=body, query=query)
+
+    async def apply(self, body: Object) -> Object:
+        """Make the object what `body` says, by server-side apply; fields that somebody else set there become ours."""
+        metadata = body["metadata"]
+        path = self.kinds[body["kind"]].path(metadata.get("namespace", ""), metadata["name"])
+        query = [("fieldManager", MANAGER), ("force", "true")]
+        return await self._call("PATCH", path, body=body, query=query, content=APPLY)
+
+    async def patch(self, key: Key, body: Object, part: str = "") -> Object:
+        """Merge `body` into an object or its subresource (RFC 7386)."""
+        query = [("fieldManager", MANAGER)]
+        return await self._call("PATCH", self._path(key, part), body=body, query=query, content=MERGE)
+
+    async def replace(self, key: Key, body: Object) -> Object:
+        """Put `body` in the object's place. Raises ApiError with status 409 where it changed meanwhile."""
+        return await self._call("PUT", self._path(key), body=body, query=[("fieldManager", MANAGER)])
+
+    async def delete(self, key: Key) -> None:
+        """Remove an object, and what it owns after it; it may be gone already."""
+        try:
+            await self._call("DELETE", self._path(key), query=[("propagationPolicy", "Background")])
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def _path(self, key: Key, part: str = "") -> str:
+        return self.kinds[key.kind].path(key.namespace, key.name, part)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: Sequence[tuple[str, str]] = (),
+        content: str = "application/json",
+    ) -> Object:
+        headers = {"Accept": "application/json", "Content-Type": content}
+        request: Any = await self._api.param_serialize(
+            method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
+        data = await response.read()
+        try:
+            found = json.loads(data) if data else {}
+        except ValueError:
+            found = {"message": data[:200].decode(errors="replace")}
+        if not 200 <= response.status <= 299:
+            raise ApiError(response.status, str(found.get("reason", response.reason)), str(found.get("message", "")))
+        return cast(Object, found)

@@ -1,0 +1,29 @@
+"""What every reconciliation is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from meterfabric_operator.applying import Applier
+from meterfabric_operator.cluster import Cluster
+from meterfabric_operator.events import Events
+from meterfabric_operator.objects import Key
+from meterfabric_operator.observed import Observed
+from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """The way to the API server, what watching told, and time. `later`: look at a key again in so many seconds."""
+
+    settings: Settings
+    cluster: Cluster
+    observed: Observed
+    applier: Applier
+    secrets: SecretKeeper
+    events: Events
+    now: Callable[[], datetime]
+    later: Callable[[Key, float], None]

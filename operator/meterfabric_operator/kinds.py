@@ -1,0 +1,60 @@
+"""Where the API serves each kind that we touch. Written down: finding it out would ask every server at every start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from meterfabric_operator.objects import GROUP
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind's API version, the plural in its paths, and whether its objects lie in namespaces."""
+
+    api_version: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str = "", name: str = "", part: str = "") -> str:
+        """The path of a collection, an object, or a subresource of one; no namespace means all of them."""
+        root = "/api/v1" if self.api_version == "v1" else f"/apis/{self.api_version}"
+        inside = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{inside}/{self.plural}" + (f"/{name}" if name else "") + (f"/{part}" if part else "")
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "MeteringFabric": Kind(f"{GROUP}/v1alpha1", "meteringfabrics"),
+    "MeteringSink": Kind(f"{GROUP}/v1alpha1", "meteringsinks"),
+    "Namespace": Kind("v1", "namespaces", namespaced=False),
+    "Pod": Kind("v1", "pods"),
+    "Secret": Kind("v1", "secrets"),
+    "ConfigMap": Kind("v1", "configmaps"),
+    "Service": Kind("v1", "services"),
+    "Deployment": Kind("apps/v1", "deployments"),
+    "StatefulSet": Kind("apps/v1", "statefulsets"),
+    "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
+    "NetworkPolicy": Kind("networking.k8s.io/v1", "networkpolicies"),
+    "ClusterRoleBinding": Kind("rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False),
+    "CertificateSigningRequest": Kind("certificates.k8s.io/v1", "certificatesigningrequests", namespaced=False),
+    "Lease": Kind("coordination.k8s.io/v1", "leases"),
+    "Event": Kind("events.k8s.io/v1", "events"),
+}
+
+FABRIC_CHILDREN: Final = (
+    "ConfigMap",
+    "Service",
+    "Deployment",
+    "StatefulSet",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "ClusterRoleBinding",
+    "MutatingAdmissionPolicyBinding",
+)
+"""Kinds of what runs for fabrics that are watched. Secrets aren't: watching them would be reading all of them."""
+
+
+def kinds(admission_api: str) -> dict[str, Kind]:
+    """All kinds; ``admission_api``: the version in which this API server serves mutating policies."""
+    binding = Kind(admission_api, "mutatingadmissionpolicybindings", namespaced=False)
+    return {**KINDS, "MutatingAdmissionPolicyBinding": binding}

@@ -1,0 +1,139 @@
+"""Start-up, main loop and shutdown of the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from datetime import UTC, datetime
+
+import kopf
+from aiohttp import web
+
+from meterfabric_operator import handlers
+from meterfabric_operator.applying import Applier
+from meterfabric_operator.cluster import connect
+from meterfabric_operator.context import Context
+from meterfabric_operator.events import Events
+from meterfabric_operator.kinds import kinds
+from meterfabric_operator.lease import Lease
+from meterfabric_operator.meters import Meters
+from meterfabric_operator.objects import Key
+from meterfabric_operator.observed import Observed
+from meterfabric_operator.queue import Queue
+from meterfabric_operator.reconcile_fabric import reconcile_fabric
+from meterfabric_operator.reconcile_request import reconcile_request
+from meterfabric_operator.reconcile_sink import reconcile_sink
+from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.settings import Settings
+from meterfabric_runtime.entry import enter
+from meterfabric_runtime.process import Stop, started
+from meterfabric_runtime.web import WebBounds, add_probes, serve
+
+_WORK = {
+    "MeteringFabric": reconcile_fabric,
+    "MeteringSink": reconcile_sink,
+    "CertificateSigningRequest": reconcile_request,
+}
+_GRACE = 15.0
+
+
+class _Health:
+    """The operator is alive while its parts run; a part that ends ends the process, so there is nothing to add."""
+
+    def __init__(self, complete: asyncio.Event) -> None:
+        self._complete = complete
+
+    def unhealthy(self) -> list[str]:
+        return []
+
+    def unready(self) -> list[str]:
+        return [] if self._complete.is_set() else ["not everything was listed yet"]
+
+
+async def operate(settings: Settings, stop: Stop) -> None:
+    """Watch, and act while the lease is held, until told to stop."""
+    # It tells of every event, with all of its settings.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    served = kinds(settings.admission_api)
+    identity = settings.identity or socket.gethostname()
+    cluster = await connect(served)
+    observed = Observed()
+    applier = Applier(cluster, observed)
+    lease = Lease(cluster, settings.namespace, identity, settings.lease)
+
+    async def work(key: Key) -> None:
+        begun = time.monotonic()
+        try:
+            await _WORK[key.kind](context, key)
+        finally:
+            meters.seconds.labels(key.kind).observe(time.monotonic() - begun)
+
+    queue: Queue[Key] = Queue(work, lease.held)
+    watching = handlers.Watching(observed, queue.add)
+    meters = Meters(observed, watching, queue, applier, lease)
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    context = Context(
+        settings,
+        cluster,
+        observed,
+        applier,
+        SecretKeeper(cluster, now),
+        Events(cluster, identity),
+        now,
+        queue.add_later,
+    )
+    ending = asyncio.Event()
+    app = web.Application()
+    add_probes(app, _Health(watching.complete), meters.registry)
+    pages = await serve(app, settings.http_host, settings.http_port, WebBounds(connections=32))
+    watch = kopf.operator(
+        registry=handlers.register(watching, served),
+        settings=handlers.settings(served),
+        clusterwide=not settings.namespaces,
+        namespaces=list(settings.namespaces),
+        standalone=True,
+        stop_flag=ending,
+    )
+
+    async def act() -> None:
+        await watching.complete.wait()
+        await queue.run(settings.workers)
+
+    started()
+    tasks = [asyncio.create_task(each) for each in (watch, lease.run(), act())]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        ended, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0] in ended and tasks[0].exception() is None:
+            # kopf takes the signals over when it starts, and ends when one comes.
+            stop.request("signal")
+        elif stopping not in ended:
+            ended.pop().result()
+            raise RuntimeError("a part of the operator ended by itself")
+    finally:
+        # First nobody acts any more, then nobody watches, so that the next one may begin.
+        for task in reversed(tasks[1:]):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        ending.set()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await tasks[0]
+        stopping.cancel()
+        await pages.close()
+        await cluster.close()
+
+
+def main() -> None:
+    """The command `meterfabric-operator`."""
+    enter("operator", Settings, operate, lambda _: _GRACE)
+
+
+if __name__ == "__main__":
+    main()

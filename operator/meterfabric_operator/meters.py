@@ -1,0 +1,67 @@
+"""The operator's metrics, read when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from meterfabric_operator.applying import Applier
+from meterfabric_operator.handlers import Watching
+from meterfabric_operator.lease import Lease
+from meterfabric_operator.objects import Key
+from meterfabric_operator.observed import Observed
+from meterfabric_operator.queue import Queue
+
+
+class Meters(Collector):
+    """Registered in a registry of its own."""
+
+    def __init__(
+        self, observed: Observed, watching: Watching, queue: Queue[Key], applier: Applier, lease: Lease
+    ) -> None:
+        self._observed = observed
+        self._watching = watching
+        self._queue = queue
+        self._applier = applier
+        self._lease = lease
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        self.seconds = Histogram(
+            "meterfabric_operator_reconcile_seconds",
+            "How long looking at one object took.",
+            ["kind"],
+            registry=self.registry,
+            buckets=(0.005, 0.02, 0.1, 0.5, 2.0, 10.0),
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """The numbers as they are now."""
+        yield _gauge("leader", "Whether this replica acts.", float(self._lease.held.is_set()))
+        yield _gauge("queue", "Objects that wait to be looked at.", len(self._queue))
+        yield _gauge("fabrics", "Fabrics.", len(self._observed.fabrics))
+        yield _gauge("sinks", "Sinks.", len(self._observed.sinks))
+        yield _gauge("children", "Objects that run for them and are watched.", len(self._observed.children))
+        pods = GaugeMetricFamily(
+            "meterfabric_operator_pods", "Pods that ask for a sidecar.", labels=["fabric", "injected"]
+        )
+        for key in self._observed.fabrics:
+            fabric = f"{key.namespace}.{key.name}"
+            found = self._observed.pods(self._observed.namespaces(fabric))
+            missing = sum(bool(pod.why) for pod in found)
+            pods.add_metric([fabric, "true"], len(found) - missing)
+            pods.add_metric([fabric, "false"], missing)
+        yield pods
+        yield _counter("events", "Events taken from watches.", self._watching.events)
+        yield _counter("applied", "Objects applied.", self._applier.applied)
+        yield _counter("failures", "Looks that failed and were tried again.", self._queue.failed)
+
+
+def _gauge(name: str, what: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"meterfabric_operator_{name}", what, value=value)
+
+
+def _counter(name: str, what: str, value: float) -> Metric:
+    return CounterMetricFamily(f"meterfabric_operator_{name}", what, value=value)

@@ -1,0 +1,144 @@
+"""What watching told: fabrics, sinks, who joined, pods that meter, and how our children stand. Small on purpose.
+
+Of a thousand fabrics' children only what decides is kept: whether they are as they were applied, how many are ready.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meterfabric_operator import names
+from meterfabric_operator.objects import DIGEST, FABRIC, INJECT, SINK, Key, Object, digest, key_of
+
+
+@dataclass(frozen=True)
+class Child:
+    """One of ours. `state`: equal as long as nobody changed it. `applied`: the digest of what it was applied from."""
+
+    state: str
+    applied: str
+    fabric: str
+    sink: str
+    replicas: int
+    ready: int
+    settled: bool
+    """Whether its controller has seen the newest version, and all replicas are of it."""
+
+
+@dataclass(frozen=True)
+class MeteringPod:
+    """A pod that asks for a sidecar and hasn't ended. `why`: why it has none, empty where it has one."""
+
+    namespace: str
+    name: str
+    why: str
+
+
+def child_of(body: Mapping[str, Any]) -> Child:
+    """What is kept of one of our objects."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    # Statuses change the resource version all the time; where there is a generation, it changes with the spec only.
+    version = metadata.get("generation") or metadata.get("resourceVersion")
+    owners = [owner.get("uid") for owner in metadata.get("ownerReferences") or []]
+    replicas = (body.get("spec") or {}).get("replicas", 0)
+    updated = status.get("updatedReplicas", 0)
+    return Child(
+        state=digest({"version": version, "labels": labels, "owners": owners, "applied": annotations.get(DIGEST)}),
+        applied=annotations.get(DIGEST, ""),
+        fabric=labels.get(FABRIC, ""),
+        sink=labels.get(SINK, ""),
+        replicas=replicas,
+        ready=status.get("readyReplicas", 0),
+        settled=status.get("observedGeneration") == metadata.get("generation") and updated == replicas,
+    )
+
+
+def metering_pod(body: Mapping[str, Any]) -> MeteringPod | None:
+    """What is kept of a pod; None where it doesn't meter (any more)."""
+    metadata, spec = body["metadata"], body["spec"]
+    phase = (body.get("status") or {}).get("phase")
+    if (metadata.get("labels") or {}).get(INJECT) != "true" or phase in ("Succeeded", "Failed"):
+        return None
+    injected = any(each["name"] == names.SIDECAR for each in spec.get("initContainers") or [])
+    why = "" if injected else "it was made while the policy didn't act"
+    if not injected and spec.get("hostNetwork"):
+        why = "it uses the node's network, where ports may be taken and others listen"
+    return MeteringPod(metadata["namespace"], metadata["name"], why)
+
+
+class Observed:
+    """The newest state of everything that is watched."""
+
+    def __init__(self) -> None:
+        self.fabrics: dict[Key, Object] = {}
+        self.sinks: dict[Key, Object] = {}
+        self.children: dict[Key, Child] = {}
+        self._joined: dict[str, str] = {}
+        self._namespaces: dict[str, set[str]] = defaultdict(set)
+        self._pods: dict[str, dict[str, MeteringPod]] = defaultdict(dict)
+
+    def set_object(self, kept: dict[Key, Object], body: Object, *, gone: bool) -> Key:
+        """Take a fabric or sink; its key."""
+        key = key_of(body)
+        if gone:
+            kept.pop(key, None)
+        else:
+            metadata = {name: each for name, each in body["metadata"].items() if name != "managedFields"}
+            kept[key] = {**body, "metadata": metadata}
+        return key
+
+    def set_namespace(self, body: Mapping[str, Any], *, gone: bool) -> set[str]:
+        """Take a namespace; the fabrics, NAMESPACE.NAME, that it joined or left."""
+        metadata = body["metadata"]
+        name = metadata["name"]
+        before = self._joined.pop(name, "")
+        ending = gone or metadata.get("deletionTimestamp") is not None
+        after = "" if ending else str((metadata.get("labels") or {}).get(FABRIC, ""))
+        if before:
+            self._namespaces[before].discard(name)
+        if after:
+            self._joined[name] = after
+            self._namespaces[after].add(name)
+        return {fabric for fabric in (before, after) if fabric} if before != after else set()
+
+    def set_pod(self, body: Mapping[str, Any], *, gone: bool) -> str:
+        """Take a pod; the fabric that its namespace joined, empty where none or where nothing changed."""
+        metadata = body["metadata"]
+        held = self._pods[metadata["namespace"]]
+        before = held.pop(metadata["uid"], None)
+        after = None if gone else metering_pod(body)
+        if after is not None:
+            held[metadata["uid"]] = after
+        return self._joined.get(metadata["namespace"], "") if before != after else ""
+
+    def set_child(self, body: Mapping[str, Any], *, gone: bool) -> Child | None:
+        """Take one of our objects; what is kept of it, None where nothing changed."""
+        key, child = key_of(body), child_of(body)
+        before = self.children.pop(key, None)
+        if not gone:
+            self.children[key] = child
+        return child if gone or before != child else None
+
+    def namespaces(self, fabric: str) -> tuple[str, ...]:
+        """The namespaces that joined a fabric, sorted; never its own."""
+        own = fabric.partition(".")[0]
+        return tuple(sorted(name for name in self._namespaces.get(fabric, ()) if name != own))
+
+    def pods(self, namespaces: Iterable[str]) -> list[MeteringPod]:
+        """The pods that meter in these namespaces."""
+        return [pod for namespace in namespaces for pod in self._pods.get(namespace, {}).values()]
+
+    def sinks_of(self, namespace: str, fabric: str) -> list[Object]:
+        """The sinks of a fabric, sorted by name, those that are being deleted too."""
+        found = [
+            body for key, body in self.sinks.items() if key.namespace == namespace and body["spec"]["fabric"] == fabric
+        ]
+        return sorted(found, key=lambda body: str(body["metadata"]["name"]))
+
+    def children_of(self, fabric: str) -> dict[Key, Child]:
+        """What runs for a fabric and its sinks."""
+        return {key: child for key, child in self.children.items() if child.fabric == fabric}

@@ -1,0 +1,141 @@
+"""One fabric made what it is to be: keys, children, status. Called again whenever anything of it changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+
+from meterfabric_operator import conditions as c
+from meterfabric_operator import fabric_children, names, sidecar_values
+from meterfabric_operator.children import relay_deployment
+from meterfabric_operator.context import Context
+from meterfabric_operator.deletion import delete_fabric
+from meterfabric_operator.identity import IdentityError, Roots
+from meterfabric_operator.objects import FINALIZER, Key, Object, key_of
+from meterfabric_operator.observed import Child
+from meterfabric_operator.reporting import report
+from meterfabric_operator.secret_keeper import ROTATE
+from meterfabric_operator.wanted import FabricFacts
+from meterfabric_protocol.errors import ProtocolError
+from meterfabric_protocol.fabric import FabricError, MeteringFabric, MeteringSink, read
+from meterfabric_protocol.names import cosigner
+
+
+def read_fabric(body: Object) -> MeteringFabric:
+    """The object as its type. Raises FabricError, also where its names are too long for its logs."""
+    made = read(body)
+    assert isinstance(made, MeteringFabric)
+    try:
+        cosigner(made.id, "a")
+    except ProtocolError as error:
+        problem = f"{made.id} names its logs and is a label, so namespace and name may have 62 characters: {error}"
+        raise FabricError(f"MeteringFabric {made.id}", "metadata.name", problem) from error
+    return made
+
+
+def read_sinks(bodies: list[Object]) -> tuple[MeteringSink, ...]:
+    """Those that are to be served; one that can't be read says so in its own status."""
+    found = []
+    for body in bodies:
+        if body["metadata"].get("deletionTimestamp"):
+            continue
+        try:
+            made = read(body)
+        except FabricError:
+            continue
+        assert isinstance(made, MeteringSink)
+        found.append(made)
+    return tuple(found)
+
+
+def facts_of(context: Context, body: Object, fabric: MeteringFabric) -> FabricFacts:
+    """What is known around a fabric, without its keys."""
+    return FabricFacts(
+        fabric,
+        body["metadata"]["uid"],
+        context.settings,
+        sinks=read_sinks(context.observed.sinks_of(fabric.metadata.namespace, fabric.metadata.name)),
+        namespaces=context.observed.namespaces(fabric.id),
+    )
+
+
+async def reconcile_fabric(context: Context, key: Key) -> None:
+    """Look at a fabric and do what is to be done. Raises what keeps it from being done; it is tried again then."""
+    body = context.observed.fabrics.get(key)
+    if body is None:
+        return
+    try:
+        fabric = read_fabric(body)
+    except FabricError as error:
+        await report(context, body, [c.Condition("Ready", "False", "SpecInvalid", str(error))], {})
+        return
+    facts = facts_of(context, body, fabric)
+    if body["metadata"].get("deletionTimestamp"):
+        await delete_fabric(context, body, facts)
+        return
+    if fabric.spec.reconcile == "Paused":
+        await report(context, body, [c.paused()], {})
+        return
+    if FINALIZER not in body["metadata"].get("finalizers", []):
+        finalizers = [*body["metadata"].get("finalizers", []), FINALIZER]
+        version = body["metadata"]["resourceVersion"]
+        await context.cluster.patch(key, {"metadata": {"finalizers": finalizers, "resourceVersion": version}})
+    problem, roots = "", None
+    try:
+        roots = await context.secrets.roots(facts, _roots_wanted(body))
+        secret, public = await context.secrets.relay_key(facts)
+        facts = dataclasses.replace(facts, trust=roots.bundle, relay_secret=secret, relay_public=public)
+    except IdentityError as error:
+        problem = str(error)
+    if roots is not None and not problem:
+        wanted = fabric_children.of_fabric(facts)
+        await context.applier.apply(wanted)
+        held = context.observed.children_of(fabric.id)
+        await context.applier.prune(map(key_of, wanted), [each for each, child in held.items() if not child.sink])
+    await _report(context, body, facts, problem, roots)
+    context.later(key, context.settings.resync)
+
+
+def _roots_wanted(body: Object) -> int:
+    text = (body["metadata"].get("annotations") or {}).get(ROTATE, "1")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1
+
+
+async def _report(context: Context, body: Object, facts: FabricFacts, problem: str, roots: Roots | None) -> None:
+    children = context.observed.children_of(facts.id)
+    relays = children.get(Key("Deployment", facts.namespace, names.relay(facts.name)))
+    pods = context.observed.pods(facts.namespaces)
+    needed = [
+        c.identity_ready(problem),
+        c.relays_available(relays, facts.fabric.spec.relay.replicas),
+        c.sinks_reachable({sink.metadata.name: _ready(children, sink.metadata.name) for sink in facts.sinks}),
+    ]
+    missing = sum(bool(pod.why) for pod in pods)
+    more: dict[str, Any] = {
+        "relays": {
+            "replicas": relays.replicas if relays else 0,
+            "ready": relays.ready if relays else 0,
+            "selector": ",".join(f"{name}={value}" for name, value in sorted(relay_deployment.selector(facts).items())),
+        },
+        "producers": {
+            "namespaces": list(facts.namespaces),
+            "injected": len(pods) - missing,
+            "missing": missing,
+        },
+        "sinks": [
+            {"name": sink.metadata.name, "ready": _ready(children, sink.metadata.name) > 0} for sink in facts.sinks
+        ],
+    }
+    if roots is not None and not problem:
+        more["certificateExpiry"] = _time(roots.not_after)
+        more["sidecar"] = sidecar_values.build(facts)
+    await report(context, body, [c.ready(needed), *needed, c.producers_injected(pods)], more)
+
+
+def _ready(children: dict[Key, Child], sink: str) -> int:
+    return sum(child.ready for child in children.values() if child.sink == sink)
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,86 @@
+"""One sink made what it is to be: its key and certificate, its workers, its status."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from meterfabric_operator import conditions as c
+from meterfabric_operator import fabric_children, names
+from meterfabric_operator.children import sink_workload
+from meterfabric_operator.context import Context
+from meterfabric_operator.identity import IdentityError, SinkIdentity
+from meterfabric_operator.objects import Key, Object, key_of
+from meterfabric_operator.reconcile_fabric import facts_of, read_fabric
+from meterfabric_operator.reporting import report
+from meterfabric_operator.wanted import SinkFacts
+from meterfabric_protocol.fabric import FabricError, MeteringSink, read
+
+
+async def reconcile_sink(context: Context, key: Key) -> None:
+    """Look at a sink and do what is to be done. Raises what keeps it from being done; it is tried again then."""
+    body = context.observed.sinks.get(key)
+    if body is None or body["metadata"].get("deletionTimestamp"):
+        return
+    try:
+        sink = read(body)
+        assert isinstance(sink, MeteringSink)
+        above = context.observed.fabrics.get(Key("MeteringFabric", key.namespace, sink.spec.fabric))
+        fabric = read_fabric(above) if above is not None else None
+    except FabricError as error:
+        await report(context, body, [c.Condition("Ready", "False", "SpecInvalid", str(error))], {})
+        return
+    if above is None or fabric is None or above["metadata"].get("deletionTimestamp"):
+        message = f"there is no MeteringFabric {sink.spec.fabric} in {key.namespace}; make it, or name another"
+        await report(context, body, [c.Condition("Ready", "False", "NoFabric", message)], {})
+        return
+    if fabric.spec.reconcile == "Paused":
+        await report(context, body, [c.paused()], {})
+        return
+    facts = SinkFacts(sink, body["metadata"]["uid"], facts_of(context, above, fabric))
+    try:
+        roots = await context.secrets.roots(facts.of)
+        _, public = await context.secrets.relay_key(facts.of)
+        identity = await context.secrets.sink(facts, roots)
+    except IdentityError as error:
+        await report(context, body, [c.Condition("Ready", "False", "KeysUnusable", str(error))], {})
+        return
+    of = dataclasses.replace(facts.of, trust=roots.bundle, relay_public=public)
+    facts = dataclasses.replace(facts, of=of, url_version=await context.secrets.url_version(facts))
+    wanted = fabric_children.of_sink(facts)
+    await context.applier.apply(wanted)
+    held = context.observed.children_of(of.id)
+    await context.applier.prune(map(key_of, wanted), [each for each, child in held.items() if child.sink == facts.name])
+    await _report(context, body, facts, identity)
+    context.later(key, context.settings.resync)
+
+
+async def _report(context: Context, body: Object, facts: SinkFacts, identity: SinkIdentity) -> None:
+    workload = next(
+        (
+            child
+            for each, child in context.observed.children.items()
+            if each.namespace == facts.of.namespace
+            and each.name == names.sink(facts.name)
+            and each.kind in ("Deployment", "StatefulSet")
+        ),
+        None,
+    )
+    ready, replicas = (workload.ready, workload.replicas) if workload else (0, 0)
+    wanted = facts.sink.spec.workers
+    if ready:
+        found = c.Condition(
+            "Ready", "True", "WorkersReady", f"{ready} of {wanted} workers reach destination and relays"
+        )
+    else:
+        message = f"0 of {wanted} workers are ready: kubectl describe pods -l {_selector(facts)}, then their logs"
+        found = c.Condition("Ready", "False", "NoWorkerReady" if workload else "NotMade", message)
+    more: dict[str, Any] = {
+        "workers": {"replicas": replicas, "ready": ready, "selector": _selector(facts)},
+        "certificateExpiry": identity.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    await report(context, body, [found], more)
+
+
+def _selector(facts: SinkFacts) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(sink_workload.selector(facts).items()))

@@ -1,0 +1,28 @@
+"""Writing a status: only when something in it changed, with an event for each condition that did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from meterfabric_operator import conditions as c
+from meterfabric_operator.context import Context
+from meterfabric_operator.objects import Object, key_of
+
+
+async def report(context: Context, body: Object, found: Sequence[c.Condition], more: dict[str, Any]) -> None:
+    """Write conditions and other fields of a fabric's or sink's status. ``more``: None removes a field."""
+    held: Object = body.get("status") or {}
+    generation = body["metadata"]["generation"]
+    now = context.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    made = c.merged(held.get("conditions") or [], found, generation, now)
+    wanted = {"observedGeneration": generation, "conditions": made, **more}
+    if all(held.get(name) == value for name, value in wanted.items()):
+        return
+    news = c.changed(held.get("conditions") or [], made)
+    await context.cluster.patch(key_of(body), {"status": wanted}, "status")
+    # What watching will tell soon; until then another look must not tell the same again.
+    body["status"] = {**held, **{name: value for name, value in wanted.items() if value is not None}}
+    for each in news:
+        bad = each["status"] == "False" and each["reason"] not in ("NotMade", "Progressing")
+        await context.events.tell(body, "Warning" if bad else "Normal", each["reason"], each["message"])
