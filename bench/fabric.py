@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Any
 
 from bench import processes
 from bench.load import Sent
+from meterfabric_cli.local_fabric import ports
 
 _READY_SECONDS = 60
 _DELIVERY_SECONDS = 300
@@ -120,7 +120,7 @@ def run_cli(*arguments: str) -> str:
 def running() -> Iterator[Fabric]:
     """Run a fabric in a temporary folder for as long as the block; it is empty and ready when the block begins."""
     with tempfile.TemporaryDirectory(prefix="bench-fabric-") as name:
-        folder, port = Path(name), _free_ports()
+        folder, port = Path(name), ports.choose(0)
         spec, log = folder / "fabric.yaml", folder / "local.log"
         spec.write_text(_FABRIC)
         with log.open("wb") as output:
@@ -141,19 +141,6 @@ def running() -> Iterator[Fabric]:
             except subprocess.TimeoutExpired:
                 local.kill()
                 local.wait()
-
-
-def _free_ports() -> int:
-    """A port that is free together with the next one, where ZeroMQ listens."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 def _wait_until_ready(local: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -7,12 +7,11 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 from meterfabric_cli.arguments import EXIT_WHOLE, Subparsers, command
-from meterfabric_cli.errors import CommandError
+from meterfabric_cli.local_fabric import ports
 from meterfabric_cli.local_fabric.layout import Layout
 from meterfabric_cli.local_fabric.live_line import LiveLine
 from meterfabric_cli.local_fabric.objects import Objects, read_objects
@@ -49,8 +48,7 @@ def run(options: argparse.Namespace) -> int:
     layout = Layout(Path(os.path.abspath(options.dir)))
     lock = take_lock(layout)
     try:
-        _check_free(options.port)
-        asyncio.run(_run(layout, objects, options.port))
+        asyncio.run(_run(layout, objects, ports.choose(options.port)))
     finally:
         os.close(lock)
     return EXIT_WHOLE
@@ -73,14 +71,3 @@ def _port(text: str) -> int:
         if 0 <= (port := int(text)) <= 65_534:
             return port
     raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65534")
-
-
-def _check_free(port: int) -> None:
-    """Say at once what the sidecar would say in its log. Raises CommandError."""
-    for number in (port, port + 1) if port else ():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", number))
-            except OSError as error:
-                raise CommandError(f"--port {port}: {number} on 127.0.0.1: {error.strerror}") from error

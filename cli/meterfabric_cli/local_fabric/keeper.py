@@ -105,7 +105,7 @@ class Keeper:
         """One life of the process; its exit code."""
         plan = self.plan
         plan.ready.unlink(missing_ok=True)
-        write_whole(plan.config, msgspec.json.format(msgspec.json.encode(self._settings())))
+        write_whole(plan.config, msgspec.json.format(msgspec.json.encode(plan.settings)))
         self.since = time.time()
         self._child = child = await start_child(f"meterfabric_{plan.component}.main", plan.config, plan.log)
         looking = asyncio.create_task(self._look(child.pid))
@@ -116,12 +116,6 @@ class Keeper:
             await asyncio.gather(looking, return_exceptions=True)
             self.ready = None
             self._on_change()
-
-    def _settings(self) -> dict[str, object]:
-        """The sidecar keeps the ports it once had, so that those who send need not look for it."""
-        if self.plan.component != "sidecar" or self.address is None:
-            return self.plan.settings
-        return self.plan.settings | {"http_port": self.address.http_port, "zmq_port": self.address.port}
 
     async def _look(self, pid: int) -> None:
         while True:

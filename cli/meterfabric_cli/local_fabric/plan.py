@@ -54,7 +54,7 @@ def relay_names(objects: Objects) -> list[str]:
 
 
 def plan(objects: Objects, layout: Layout, producer: Producer, relay_key: str, port: int) -> list[ProcessPlan]:
-    """Every process of the fabric. `relay_key`: Z85; `port`: the sidecar's for HTTP, 0 for any."""
+    """Every process of the fabric. `relay_key`: Z85; `port`: the sidecar's for HTTP, the next is ZeroMQ's."""
     plans = [_sidecar(objects, layout, producer, relay_key, port)]
     plans += [_relay(objects, layout, name) for name in relay_names(objects)]
     for sink in objects.sinks:
@@ -95,7 +95,7 @@ def _sidecar(objects: Objects, layout: Layout, producer: Producer, relay_key: st
         "sinks": str(layout.sinks),
         "relay_key": relay_key,
         "http_port": port,
-        "zmq_port": port + 1 if port else 0,
+        "zmq_port": port + 1,
         "spool": {
             "quota": amount(spool.quota),
             "retain": seconds(spool.retain),
