@@ -1,0 +1,35 @@
+"""The cluster that the tests of this folder share: one of their own.
+
+CLUSTER=NAME in the environment takes one that `make cluster-up` left, for who is writing a test.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import cluster, versions
+from tests.cluster.cluster import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[Cluster]:
+    """With both kinds of ours."""
+    held = os.environ.get("CLUSTER")
+    if held:
+        found = cluster.find(held, print)
+        _install(found)
+        yield found
+        return
+    version = os.environ.get("KUBERNETES") or versions.DEFAULT
+    with cluster.temporary("kinds", version, 1, print) as made:
+        _install(made)
+        yield made
+
+
+def _install(made: Cluster) -> None:
+    made.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    made.kubectl("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/part-of=meterfabric")
