@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 from meterfabric_protocol.record import Split
 
+from .settings import BatchPart
 
-@dataclass(frozen=True, slots=True)
-class IntakeSettings:
-    """When a batch closes, and how much may wait. Bytes are payload bytes, delays seconds."""
 
-    max_records: int = 4096
-    max_bytes: int = 1 << 20
-    max_delay: float = 0.002
-    """Longest wait for company when the disk is free and several senders are about."""
+@dataclass(frozen=True)
+class IntakeSettings(BatchPart):
+    """When a batch closes, and how much may wait. Bytes are payload bytes."""
+
     waiting_bytes: int = 16 << 20
     """Records accepted and not yet durable; beyond it submissions are refused."""
     log_batches: int = 100_000

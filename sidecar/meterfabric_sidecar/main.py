@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -71,11 +72,10 @@ class Sidecar:
             settings.compression,
         )
         self.dedup = Dedup(spool, settings.spool.dedup_records, settings.spool.dedup_seconds)
-        batch = settings.batch
         self.intake = Intake(
             self.log,
             self.dedup,
-            IntakeSettings(max_records=batch.max_records, max_bytes=batch.max_bytes, max_delay=batch.max_delay),
+            IntakeSettings(**asdict(settings.batch)),
             self.limits,
         )
         self._server_key = from_z85(settings.relay_key)

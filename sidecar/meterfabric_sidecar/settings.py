@@ -22,11 +22,12 @@ class SpoolPart:
 
 @dataclass(frozen=True)
 class BatchPart:
-    """When a batch closes."""
+    """When a batch closes; bytes of payload and seconds."""
 
     max_records: int = 4_096
     max_bytes: int = 1 << 20
     max_delay: float = 0.002
+    """Longest wait for company when the disk is free and several senders are about."""
 
 
 @dataclass(frozen=True)

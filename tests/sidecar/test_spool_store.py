@@ -10,7 +10,7 @@ import pytest
 from meterfabric_protocol import batch as batches
 from meterfabric_protocol.delivery.effects import CursorRow
 from meterfabric_protocol.notice import Opened, SinkLeft
-from meterfabric_sidecar.spool import Spool, SpoolLocked, SpoolUnusable
+from meterfabric_sidecar.spool import Spool, SpoolLocked, SpoolSettings, SpoolUnusable
 from tests.spools import (
     Clock,
     everything,
@@ -23,6 +23,8 @@ from tests.spools import (
     until,
     verified,
 )
+
+SETTINGS = SpoolSettings(quota=64 << 20)
 
 
 async def test_what_was_accepted_comes_back_verified_in_order(tmp_path: Path) -> None:
@@ -220,13 +222,13 @@ async def test_a_finished_log_can_be_forgotten_and_the_active_one_not(tmp_path: 
 
 
 async def test_a_second_process_is_told_who_has_the_spool(tmp_path: Path) -> None:
-    spool = await Spool.open(tmp_path)
+    spool = await Spool.open(tmp_path, SETTINGS)
     try:
         with pytest.raises(SpoolLocked, match=f"{tmp_path} is in use by process {os.getpid()}"):
-            await Spool.open(tmp_path)
+            await Spool.open(tmp_path, SETTINGS)
     finally:
         await spool.close()
-    await (await Spool.open(tmp_path)).close()
+    await (await Spool.open(tmp_path, SETTINGS)).close()
 
 
 async def test_a_person_can_read_the_tables(tmp_path: Path) -> None:
@@ -259,7 +261,7 @@ async def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
         db.execute("CREATE TABLE theirs (a)")
     db.close()
     with pytest.raises(SpoolUnusable, match="another program"):
-        await Spool.open(tmp_path)
+        await Spool.open(tmp_path, SETTINGS)
 
 
 async def test_a_format_of_a_later_release_is_left_alone(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """One process per spool."""
 
-import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from meterfabric_runtime import lock
 
 _NAME: Final = "lock"
 
@@ -28,20 +29,23 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = folder / _NAME
         try:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SpoolLocked(folder, os.pread(self._file, 32, 0).decode(errors="replace").strip()) from None
-            # The lock counts, its label doesn't: a full disk must not keep a sidecar from starting.
-            with suppress(OSError):
-                os.ftruncate(self._file, 0)
-                os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
-        except BaseException:
-            os.close(self._file)
-            raise
+            self._file = lock.take(path)
+        except BlockingIOError:
+            raise SpoolLocked(folder, _owner(path)) from None
+        # The lock counts, its label doesn't: a full disk must not keep a sidecar from starting.
+        with suppress(OSError):
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         """Free the folder."""
         os.close(self._file)
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")[:32].strip()
+    except OSError:
+        return ""

@@ -9,7 +9,7 @@ MIB = 1 << 20
 class SpoolSettings:
     """Sizes are bytes. `quota` bounds database, WAL and quarantine together; the rest follow from it unless given."""
 
-    quota: int = 1024 * MIB
+    quota: int
     reserve: int = 0
     """Kept for notices, receipts and stubs when records are refused; 0: a sixteenth of the quota, at most 16 MiB."""
     wal: int = 0

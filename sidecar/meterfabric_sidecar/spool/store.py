@@ -5,7 +5,6 @@ full or fails, whoever waits gets `SpoolFull`, and the spool mends itself once t
 """
 
 import asyncio
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Final, Self
 
 from meterfabric_protocol.delivery.effects import LogFacts
 from meterfabric_protocol.limits import DEFAULT, Limits
+from meterfabric_runtime.files import sync_folder
 
 from . import load, reader, writer
 from .ballast import Ballast
@@ -47,7 +47,7 @@ class Spool(SpoolUpkeep):
     def __init__(self, folder: Path, settings: SpoolSettings, monotonic: Callable[[], float], limits: Limits) -> None:
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         self._path = folder / DATABASE
         self._lock = FolderLock(folder)
         self._settings = settings
@@ -67,7 +67,7 @@ class Spool(SpoolUpkeep):
     async def open(
         cls,
         folder: Path,
-        settings: SpoolSettings | None = None,
+        settings: SpoolSettings,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         limits: Limits = DEFAULT,
@@ -76,7 +76,7 @@ class Spool(SpoolUpkeep):
 
         Raises SpoolLocked, SpoolUnusable, SpoolFull (the disk doesn't let the database be opened), OSError.
         """
-        spool = cls(folder, settings or SpoolSettings(), monotonic, limits)
+        spool = cls(folder, settings, monotonic, limits)
         try:
             spool.clock.move_to(await spool._files.write(reader.clock))
         except BaseException:
@@ -262,12 +262,3 @@ class Spool(SpoolUpkeep):
             db.close()
             raise
         return db
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make new names in a folder durable: SQLite does so for those in the spool's own."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
