@@ -108,11 +108,7 @@ class Outcomes:
         probe = cursor.probing
         cursor.rewind()
         if probe:
-            cursor.known = True
-            if cursor.acked < log.end or answer.size < log.end:
-                cursor.walk()
-                cursor.rewind()
-            return []
+            return self._conflict_with_head(log, cursor, answer)
         if flight is None or flight.first != cursor.acked:
             return []
         if not cursor.walking:
@@ -121,6 +117,18 @@ class Outcomes:
             return []
         common, cursor.walking = flight.first, False
         return self._end(log, cursor, common, answer)
+
+    def _conflict_with_head(self, log: Log, cursor: Cursor, answer: Answer) -> list[Effect]:
+        """The sink holds another log than the newest checkpoint is of, which was all that it was shown."""
+        cursor.known = True
+        # Where a log has ended already, its checkpoints past that are contested for good: nothing that isn't known.
+        news = log.superseded_at is None or answer.about <= log.superseded_at
+        alarm = news and not cursor.walking
+        if news or cursor.acked < log.end or answer.size < log.end:
+            cursor.walk()
+            cursor.rewind()
+        what = f"another checkpoint at {answer.about} is held"
+        return [Alarm("equivocation", log.origin, cursor.sink, what)] if alarm else []
 
     def _end(self, log: Log, cursor: Cursor, common: int, answer: Answer) -> list[Effect]:
         """The log ends at ``common``, because the sink takes nothing of it past that."""

@@ -66,6 +66,30 @@ def test_a_conflict_is_followed_from_the_first_leaf_on_and_ends_the_log_there() 
     assert [(fork.origin, fork.common, fork.sink) for fork in rig.of(fx.Fork)] == [(LOG, 4, "billing")]
 
 
+def test_a_conflict_seen_only_on_a_probe_raises_the_alarm_and_is_followed_too() -> None:
+    rig = ready(idle=1_000.0)
+    rig.answer("receipt", 2, about=2)
+    rig.delivered(PARCELS[1])
+    rig.wait(100.0)
+    rig.answer("conflict", 6, about=4)
+    assert [alarm.word for alarm in rig.of(fx.Alarm)] == ["equivocation"]
+    rig.do(rig.core.fetched(LOG, 0, PARCELS[:2], rig.now))
+    rig.answer("receipt", 6, about=2)
+    rig.answer("conflict", 6, about=4)
+    assert [(fork.origin, fork.common, fork.heard) for fork in rig.of(fx.Fork)] == [(LOG, 2, 6)]
+    assert [alarm.word for alarm in rig.of(fx.Alarm)] == ["equivocation"]
+
+
+def test_that_a_log_which_has_ended_is_contested_past_its_end_is_no_news() -> None:
+    facts = fx.LogFacts(
+        LOG, 4, False, b"chain", PARCELS[1].note, superseded_at=2, cursors={"billing": fx.CursorRow(2, PARCELS[0].root)}
+    )
+    rig = Rig(log=facts)
+    rig.up()
+    rig.answer("conflict", 6, about=4)
+    assert (rig.of(fx.Alarm), rig.of(fx.Fork), rig.acked()) == ([], [], 2)
+
+
 def test_a_spool_behind_what_a_sink_holds_ends_its_log_at_once() -> None:
     rig = Rig()
     rig.up()
