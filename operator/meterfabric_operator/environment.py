@@ -14,6 +14,11 @@ def variables(component: str, settings: Mapping[str, Any]) -> list[Object]:
     return [{"name": name, "value": value} for name, value in sorted(_flat(f"METERFABRIC_{component}", settings))]
 
 
+def scratch(folder: str) -> Object:
+    """Where SQLite puts files that it needs for a moment: nothing else can be written to in our containers."""
+    return {"name": "SQLITE_TMPDIR", "value": folder}
+
+
 def from_field(component: str, **fields: str) -> list[Object]:
     """Variables that the kubelet fills from the pod: setting and path of the field."""
     return [

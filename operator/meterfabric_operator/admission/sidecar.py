@@ -10,7 +10,7 @@ from typing import Any
 
 from meterfabric_operator import names
 from meterfabric_operator.children.pod import USER
-from meterfabric_operator.environment import from_field, variables
+from meterfabric_operator.environment import from_field, scratch, variables
 from meterfabric_operator.objects import Object
 
 SPOOL_VOLUME = "meterfabric-spool"
@@ -18,6 +18,7 @@ KEY_VOLUME = "meterfabric-key"
 API_VOLUME = "meterfabric-api"
 LIVE_VOLUME = "meterfabric-live"
 
+_DATA = "/var/lib/meterfabric"
 _TOKEN_SECONDS = 3607
 _KEY_BYTES = "1Mi"
 
@@ -42,7 +43,7 @@ class Values:
 def fixed_environment() -> list[Object]:
     """What every sidecar is told."""
     settings = {
-        "spool_dir": "/var/lib/meterfabric/spool",
+        "spool_dir": f"{_DATA}/spool",
         "key_dir": "/run/meterfabric/key/own",
         "trust": "/etc/meterfabric/live/trust.pem",
         "sinks": "/etc/meterfabric/live/sinks.json",
@@ -61,7 +62,7 @@ def fixed_environment() -> list[Object]:
         {"name": "METERFABRIC_SIDECAR_KUBERNETES_HOST", "value": "$(KUBERNETES_SERVICE_HOST)"},
         {"name": "METERFABRIC_SIDECAR_KUBERNETES_PORT", "value": "$(KUBERNETES_SERVICE_PORT)"},
     ]
-    return [*of_pod, *server, *variables("SIDECAR", settings)]
+    return [*of_pod, *server, *variables("SIDECAR", settings), scratch(_DATA)]
 
 
 def container(values: Values) -> Object:
@@ -92,7 +93,7 @@ def container(values: Values) -> Object:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": [
-            {"name": SPOOL_VOLUME, "mountPath": "/var/lib/meterfabric"},
+            {"name": SPOOL_VOLUME, "mountPath": _DATA},
             {"name": KEY_VOLUME, "mountPath": "/run/meterfabric/key"},
             {"name": API_VOLUME, "mountPath": "/run/meterfabric/api", "readOnly": True},
             {"name": LIVE_VOLUME, "mountPath": "/etc/meterfabric/live", "readOnly": True},

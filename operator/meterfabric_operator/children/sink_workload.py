@@ -7,7 +7,7 @@ from typing import Any
 from meterfabric_operator import names
 from meterfabric_operator.children import relay_service
 from meterfabric_operator.children.pod import container_security, pod, probes, resources
-from meterfabric_operator.environment import from_field, variables
+from meterfabric_operator.environment import from_field, scratch, variables
 from meterfabric_operator.objects import FABRIC, GROUP, SINK, Object, labels, owned_by
 from meterfabric_operator.wanted import SinkFacts
 from meterfabric_protocol.fabric_spec import Storage
@@ -91,6 +91,7 @@ def _container(facts: SinkFacts, storage: Storage | None) -> Object:
             *from_field("SINK", worker="metadata.name", http_host="status.podIP"),
             _url(facts),
             *variables("SINK", settings),
+            *([scratch(_DATA)] if storage is not None else []),
         ],
         "ports": [{"name": "pages", "containerPort": names.SINK_PAGES, "protocol": "TCP"}],
         **probes("pages"),
