@@ -1,7 +1,7 @@
 """What it costs to check afterwards: to audit a log, to prove one record and to verify the proof, by the log's size.
 
 One log grows from 10³ to 10⁷ records in a `file` sink; at each size the commands that an auditor has are timed, their
-start included.
+start included, and their memory is taken at its peak.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import time
-from collections.abc import Callable
-from typing import ParamSpec
+from functools import partial
 
 from bench import fabric
 from bench.events import Events
-from bench.report import progress, say
+from bench.report import number, progress, say
 
 SIZES = (10**3, 10**4, 10**5, 10**6, 10**7)
 PER_MESSAGE = 1000
-P = ParamSpec("P")
 STREAM = 6
 
 
 def measure() -> None:
-    """Print the seconds that audit, prove and verify take at each size."""
+    """Print the seconds and the memory that audit, prove and verify take at each size."""
     draw = random.Random(STREAM)
     events = Events(PER_MESSAGE, 300, STREAM)
     held = 0
@@ -36,21 +33,14 @@ def measure() -> None:
             held = size
             ours.wait_until_delivered(held)
             source, event = _one(events, draw.randrange(size))
-            audited, proved, verified = (
-                _timed(ours.audit),
-                _timed(ours.prove, source, event, out),
-                _timed(ours.verify, out),
-            )
-            say(f"audit_{size}", audited, "s")
-            say(f"prove_{size}", proved, "s")
-            say(f"verify_{size}", verified, "s")
+            for name, call in (
+                ("audit", ours.audit),
+                ("prove", partial(ours.prove, source, event, out)),
+                ("verify", partial(ours.verify, out)),
+            ):
+                used = call()
+                say(f"{name}_{size}", used.seconds, "s", f"peak {number(used.peak)} MiB")
             shutil.rmtree(out)
-
-
-def _timed(call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> float:
-    begun = time.perf_counter()
-    call(*args, **kwargs)
-    return time.perf_counter() - begun
 
 
 def _one(events: Events, index: int) -> tuple[str, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,14 @@ spec:
   destination:
     file: {}
 """
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a command took: seconds, and MiB resident at its peak (the pages of files it has mapped among them)."""
+
+    seconds: float
+    peak: float
 
 
 class Fabric:
@@ -97,23 +107,29 @@ class Fabric:
         """Process ids by component."""
         return processes.by_role(self._local.pid)
 
-    def audit(self) -> None:
+    def audit(self) -> Used:
         """Hold the sink's books and evidence to account with the auditor's command; raises where they aren't whole."""
-        run_cli("audit", "--sink", self.sink, "--trust", str(self.trust))
+        return run_cli("audit", "--sink", self.sink, "--trust", str(self.trust))
 
-    def prove(self, source: str, event: str, out: Path) -> None:
+    def prove(self, source: str, event: str, out: Path) -> Used:
         """Write the proof of one record to the folder `out`."""
-        run_cli("prove", "--sink", self.sink, "--source", source, "--id", event, "--out", str(out))
+        return run_cli("prove", "--sink", self.sink, "--source", source, "--id", event, "--out", str(out))
 
-    def verify(self, out: Path) -> None:
+    def verify(self, out: Path) -> Used:
         """Verify the proof in `out`; raises where it doesn't hold."""
-        run_cli("verify", str(out), "--trust", str(self.trust))
+        return run_cli("verify", str(out), "--trust", str(self.trust))
 
 
-def run_cli(*arguments: str) -> str:
-    """Run `meterfabric …` and return what it printed; raises CalledProcessError when it fails."""
+def run_cli(*arguments: str) -> Used:
+    """Run `meterfabric …`, its start included; raises CalledProcessError when it fails."""
     command = [sys.executable, "-m", "meterfabric_cli.main", *arguments]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True).stdout
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Used(time.perf_counter() - begun, usage.ru_maxrss / 1024)
 
 
 @contextlib.contextmanager

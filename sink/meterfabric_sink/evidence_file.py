@@ -1,6 +1,5 @@
 """A `file` destination's folder, for reading and erasing."""
 
-import mmap
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,9 @@ from .destination.sqlite_tables import EVIDENCE, SEGMENTS, connect
 from .evidence import Found
 from .evidence_records import KEEP, is_it
 from .evidence_sqlite import ask, open_read_only
+
+_WINDOW_BYTES = 4 << 20
+"""Read at once where a whole segment is looked through; a longer line is read whole."""
 
 
 class FileStore:
@@ -110,6 +112,34 @@ class FileStore:
     def _payload(self, origin: str, index: int) -> bytes:
         """The bytes of the batch that holds a leaf; what a lost or short segment has of them."""
         segment, offset, length, _ = self._place(origin, index)
+        return self._read(segment, offset, length)
+
+    def _scan(self, needle: bytes, source: str, record_id: str) -> list[Found]:
+        """The records in whose line `needle` stands and that are the one wanted."""
+        found = []
+        for segment, name, committed in self.query("SELECT segment, name, committed FROM segments ORDER BY segment"):
+            if not (self._folder / name).exists():
+                continue
+            for begin, lines in _windows(self._folder / name, committed):
+                at = lines.find(needle)
+                while at >= 0:
+                    start, end = lines.rfind(b"\n", 0, at) + 1, lines.find(b"\n", at)
+                    end = len(lines) if end < 0 else end
+                    if is_it(lines[start:end], source, record_id):
+                        found.append(self._leaf_at(segment, begin + start))
+                    at = lines.find(needle, end)
+        return found
+
+    def _leaf_at(self, segment: int, offset: int) -> Found:
+        sql = (
+            'SELECT origin, first, "offset" FROM batches WHERE segment = ? AND "offset" <= ?'
+            ' ORDER BY "offset" DESC LIMIT 1'
+        )
+        origin, first, begin = self.query(sql, (segment, offset))[0]
+        return Found(origin, first + self._read(segment, begin, offset - begin).count(b"\n"))
+
+    def _read(self, segment: int, offset: int, length: int) -> bytes:
+        """Bytes of a segment, what a lost or short one has of them."""
         try:
             if segment not in self._descriptors:
                 path = self._folder / segments.name(segment)
@@ -120,28 +150,14 @@ class FileStore:
         except OSError as error:
             raise DestinationDown(f"{self._folder}: {error}") from error
 
-    def _scan(self, needle: bytes, source: str, record_id: str) -> list[Found]:
-        """The records in whose line `needle` stands and that are the one wanted."""
-        found = []
-        for segment, name, committed in self.query("SELECT segment, name, committed FROM segments ORDER BY segment"):
-            path = self._folder / name
-            if not committed or not path.exists():
-                continue
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                content.madvise(mmap.MADV_SEQUENTIAL)
-                at = content.find(needle, 0, committed)
-                while at >= 0:
-                    begin, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
-                    end = committed if end < 0 else end
-                    if is_it(content[begin:end], source, record_id):
-                        found.append(self._leaf_at(content, segment, begin))
-                    at = content.find(needle, end, committed)
-        return found
 
-    def _leaf_at(self, content: mmap.mmap, segment: int, offset: int) -> Found:
-        sql = (
-            'SELECT origin, first, "offset" FROM batches WHERE segment = ? AND "offset" <= ?'
-            ' ORDER BY "offset" DESC LIMIT 1'
-        )
-        origin, first, begin = self.query(sql, (segment, offset))[0]
-        return Found(origin, first + content[begin:offset].count(b"\n"))
+def _windows(path: Path, committed: int) -> Iterator[tuple[int, bytes]]:
+    """The committed lines of a segment, some MiB of whole ones at a time, and where they begin."""
+    begin, rest = 0, b""
+    with path.open("rb") as file:
+        while chunk := file.read(min(_WINDOW_BYTES, committed - begin - len(rest))):
+            lines = rest + chunk
+            cut = lines.rfind(b"\n") + 1
+            yield begin, lines[:cut]
+            begin, rest = begin + cut, lines[cut:]
+    yield begin, rest

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from meterfabric_sink import evidence_file
 from meterfabric_sink.destination import erasure, segments
 from meterfabric_sink.destination.base import (
     DestinationDown,
@@ -351,3 +352,16 @@ def test_no_sink_is_refused_by_name(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     with pytest.raises(DestinationError, match="no sink is here"):
         open_evidence(f"sqlite:{tmp_path}")
+
+
+async def test_every_record_is_found_wherever_a_window_of_the_search_ends(
+    sink: FileDestination, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log().records(7).add([event(7, data="x" * 900)]).records(5)
+    await sink.commit([log.next()])
+    with open_evidence(f"file:{folder}") as evidence:
+        for size in (64, 150, 1_000):
+            monkeypatch.setattr(evidence_file, "_WINDOW_BYTES", size)
+            for number in range(13):
+                assert evidence.find("//meter", f"event-{number}") == [Found(log.origin, number)]
+            assert evidence.find("//meter", "event-13") == []
