@@ -12,10 +12,12 @@ import psycopg
 import pytest
 
 from meterfabric_protocol.notice import Expired, LostBySink, SinkJoined
+from meterfabric_runtime.files import write_whole
 from tests.faults import books
 from tests.faults.fabric import Fabric, Sink
 from tests.faults.load import Load
 from tests.faults.process import wait_until
+from tests.pki import Authority
 from tests.sink.postgres_server import PostgresServer, quick_folder
 
 pytestmark = pytest.mark.fault
@@ -122,6 +124,27 @@ def test_a_database_that_refuses_costs_nothing_and_says_why_until_it_is_mended(
     found = books.check(fabric)
     assert not found["billing"].passed
     assert not found["file"].passed
+
+
+def test_a_running_sink_judges_by_the_trust_bundle_as_it_is_now(fabric: Fabric) -> None:
+    billing = fabric.add_sink("billing", "file")
+    own, whole = fabric.folder / "billing-trust.pem", fabric.trust.read_bytes()
+    write_whole(own, whole)
+    billing.worker.settings["trust"] = str(own)
+    started(fabric, "sqlite")
+    with fabric.load("pod") as load:
+        more(load, 50)
+        write_whole(own, Authority().pem)
+        refused = "meterfabric_sink_answers_total"
+        wait_until(
+            lambda: fabric.metric(billing.worker, refused, kind="refused", reason="unknown-authority") > 0,
+            "it trusts nobody any more",
+        )
+        write_whole(own, whole)
+        more(load, 50)
+    fabric.settle()
+    found = books.check(fabric)
+    assert not found["billing"].passed
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
