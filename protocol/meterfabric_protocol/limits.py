@@ -30,7 +30,7 @@ ATTRIBUTE_CHARACTERS: Final = 512
 of deduplication and sinks index id, where PostgreSQL's B-tree takes 2,704 bytes (4 per character here)."""
 DEDUP_RECORDS: Final = 250_000
 """Records that a sidecar's window of deduplication holds at most, where a fabric says nothing else; the newest half of
-them always. Their hashes take some 20 MiB."""
+them always."""
 ORIGIN_BYTES: Final = 255
 """Bytes of a log's origin."""
 NOTICE_RANGES: Final = 4_096
