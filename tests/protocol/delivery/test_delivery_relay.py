@@ -175,7 +175,7 @@ def test_a_batch_for_a_sink_without_a_worker_comes_back(fabric: Fabric) -> None:
     assert m.Unroutable(LOG, "billing", 1) in messages(fabric.batch("producer-1", "billing"), "producer-1")
 
 
-def test_a_newer_head_takes_the_place_of_one_that_waits(fabric: Fabric) -> None:
+def test_a_question_reaches_a_worker_under_its_producers_nonce_and_epoch(fabric: Fabric) -> None:
     (heard,) = messages(
         fabric.send("producer-1", m.Head(LOG, (m.Target("billing", 4),), True), (b"c", b"n")), "billing-0"
     )
