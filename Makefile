@@ -128,6 +128,10 @@ $(STAMPS)/cluster: scripts/debian.sh $(STAMPS)/python $(STAMPS)/go
 	  iptables:iptables conntrack:conntrack ip:iproute2
 	@touch $@
 
+.PHONY: charts
+charts: setup ## write what of the charts is derived from the operator's code
+	$(BIN)/python scripts/chart_policies.py
+
 .PHONY: cluster-build
 cluster-build: $(STAMPS)/cluster ## build Kubernetes KUBERNETES for test clusters, once; a quarter of an hour on 2 cores
 	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)

@@ -15,7 +15,7 @@ import kopf
 
 from meterfabric_operator import signer
 from meterfabric_operator.kinds import FABRIC_CHILDREN, Kind
-from meterfabric_operator.objects import GROUP, INJECT, MANAGED_BY, MANAGER, Key
+from meterfabric_operator.objects import GROUP, INJECT, MANAGED_BY, MANAGER, Key, key_of
 from meterfabric_operator.observed import Observed
 
 _INACTIVE = 75.0
@@ -57,12 +57,15 @@ class Watching:
 
     def child(self, body: dict[str, Any], gone: bool) -> None:
         """Changed, by its controller or by somebody."""
-        child = self._observed.set_child(body, gone=gone)
-        if child is None or not child.fabric:
+        before = self._observed.children.get(key_of(body))
+        after = self._observed.set_child(body, gone=gone)
+        if after is None:
             return
-        self._look_at_fabric(child.fabric)
-        if child.sink:
-            self._look(Key("MeteringSink", child.fabric.partition(".")[0], child.sink))
+        # Whose it was matters too: somebody may have changed the label that says so.
+        for fabric, sink in {(child.fabric, child.sink) for child in (before, after) if child is not None}:
+            self._look_at_fabric(fabric)
+            if sink:
+                self._look(Key("MeteringSink", fabric.partition(".")[0], sink))
 
     def request(self, body: dict[str, Any], gone: bool) -> None:
         """Asks us for a certificate."""

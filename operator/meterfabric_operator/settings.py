@@ -24,6 +24,8 @@ class Settings:
     """The operator's own."""
     image: str
     """Of relays, sinks and sidecars."""
+    deployment: str = ""
+    """The operator's own Deployment, which a sweep stops first."""
     identity: str = ""
     """This replica's name, its pod's; the host's name where it is empty."""
     image_pull_policy: str = "IfNotPresent"

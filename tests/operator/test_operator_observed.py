@@ -158,3 +158,11 @@ def test_only_requests_to_our_signer_that_wait_are_looked_at() -> None:
     looking.watching.request(request("e", conditions=[{"type": "Approved"}]), False)
     looking.watching.request(request("f"), True)
     assert {key.name for key in looking.looked()} == {"a", "e"}
+
+
+def test_a_child_whose_label_was_changed_is_looked_at_by_whose_it_was() -> None:
+    looking = Looking()
+    looking.watching.child(deployment(), False)
+    looking.looked()
+    looking.watching.child(deployment(metadata={"labels": {FABRIC: "metering.other"}}), False)
+    assert looking.looked() == {DEMO, Key("MeteringFabric", "metering", "other")}
