@@ -42,6 +42,26 @@ FROM dataplane-packages AS dataplane-program
 COPY --from=wheel /build/wheels wheels
 RUN tools/bin/pip --python /opt/meterfabric/bin/python install --no-index --no-deps --root /program wheels/*.whl
 
+FROM builder AS operator-packages
+COPY requirements-operator.lock ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certificates \
+    python3 -m venv --without-pip /opt/meterfabric \
+ && tools/bin/pip --python /opt/meterfabric/bin/python install --no-cache-dir --require-hashes --no-deps \
+    --only-binary :all: --requirement requirements-operator.lock
+
+FROM operator-packages AS operator-program
+COPY --from=wheel /build/wheels wheels
+RUN tools/bin/pip --python /opt/meterfabric/bin/python install --no-index --no-deps --root /program wheels/*.whl
+
+FROM runtime AS operator
+COPY --from=operator-packages /opt/meterfabric /opt/meterfabric
+COPY --from=operator-program /program /
+ENV PATH=/opt/meterfabric/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /
+USER 65532:65532
+CMD ["meterfabric-operator"]
+
+# The last is what a build without a target makes.
 FROM runtime AS dataplane
 COPY --from=dataplane-packages /opt/meterfabric /opt/meterfabric
 COPY --from=dataplane-program /program /

@@ -17,6 +17,7 @@ resolve requirements-dev.lock 3.11 pyproject.toml --all-extras --group dev
 # What goes into the images, in the versions that are tested.
 resolve requirements-dataplane.lock 3.11 pyproject.toml --constraint requirements-dev.lock \
   --extra sidecar --extra relay --extra sink --extra postgres --extra client --extra cli
+resolve requirements-operator.lock 3.11 pyproject.toml --constraint requirements-dev.lock --extra operator
 resolve requirements-build.lock 3.11 --group build --constraint requirements-dev.lock
 resolve requirements-interop.lock 3.12 --group interop --no-deps
 resolve requirements-go.lock 3.11 --group go --no-deps

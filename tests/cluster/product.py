@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.cluster import builder, paths
 from tests.cluster.build import Say
 
+KEPT = 3
+"""How many archives of an image are kept: whoever works on several branches goes back and forth."""
 TREE = Path(__file__).parents[2]
 
 
@@ -37,8 +39,7 @@ def image(target: str, say: Say) -> Image:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = _image(target)
         if not made.archive.exists():
-            for older in paths.images().glob(f"{target}-*.tar"):
-                older.unlink()
+            _forget(target)
             builder.build(TREE, target, made.name, made.archive, say)
     return made
 
@@ -52,6 +53,12 @@ def context() -> Iterator[Path]:
             place = TREE / line[1:]
             found = sorted(place.rglob("*")) if place.is_dir() else [place]
             yield from (path for path in found if path.is_file() and not _matches(path.relative_to(TREE), made))
+
+
+def _forget(target: str) -> None:
+    archives = sorted(paths.images().glob(f"{target}-*.tar"), key=lambda path: path.stat().st_mtime)
+    for older in archives[: -KEPT + 1]:
+        older.unlink()
 
 
 def _matches(path: Path, patterns: list[str]) -> bool:

@@ -1,5 +1,6 @@
 """What of the images of the Dockerfile can be seen without building one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tests.cluster import builder, paths, product
 
 
 def test_the_images_are_the_stages_that_say_who_runs_them() -> None:
-    assert product.targets() == ["dataplane"]
+    assert sorted(product.targets()) == ["dataplane", "operator"]
 
 
 def test_an_image_that_the_dockerfile_does_not_make_is_refused_by_what_it_does() -> None:
@@ -53,7 +54,15 @@ def test_an_image_is_built_again_only_when_what_it_is_made_of_has_changed(tree: 
     second = product.image("dataplane", print)
     assert second.name != first.name
     assert second.archive.read_text() == second.name
-    assert not first.archive.exists()
+
+
+def test_the_last_few_archives_of_an_image_are_kept(tree: Path) -> None:
+    made = []
+    for number in range(product.KEPT + 1):
+        (tree / "source" / "main.py").write_text(f"print({number})\n")
+        made.append(product.image("dataplane", print).archive)
+        os.utime(made[-1], (number, number))
+    assert [path.exists() for path in made] == [False] + product.KEPT * [True]
 
 
 def test_pips_settings_reach_a_build_and_the_environment_stands_over_files() -> None:

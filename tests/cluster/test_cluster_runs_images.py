@@ -20,42 +20,70 @@ RESTRICTED = {
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-WHO = "import json, os; print(json.dumps([os.getuid(), os.getgid(), os.path.exists('/usr/bin/gcc')]))"
+LOOKS = """
+import json, os, sys
+from importlib.util import find_spec
+packages = {name: find_spec(name) is not None for name in ("kopf", "zstandard", "pip")}
+print(json.dumps({"user": [os.getuid(), os.getgid()], "compiler": os.path.exists("/usr/bin/gcc"), **packages}))
+"""
 
 
 @pytest.fixture(scope="module")
-def dataplane(kubernetes: Cluster) -> str:
-    """The name of the data plane's image, which every node has."""
-    made = product.image("dataplane", print)
-    kubernetes.load_image(made.archive)
+def loaded(kubernetes: Cluster) -> dict[str, str]:
+    """The name of each of our images, which every node has."""
     kubernetes.kubectl("label", "namespace", "default", "pod-security.kubernetes.io/enforce=restricted")
-    return made.name
+    made = {target: product.image(target, print) for target in product.targets()}
+    for image in made.values():
+        kubernetes.load_image(image.archive)
+    return {target: image.name for target, image in made.items()}
 
 
-@pytest.mark.parametrize("program", ["meterfabric", "meterfabric-sidecar", "meterfabric-relay", "meterfabric-sink"])
-def test_every_program_of_the_data_plane_starts(kubernetes: Cluster, dataplane: str, program: str) -> None:
-    apply(kubernetes, restricted(kubernetes, f"starts-{program}", dataplane, [program, "--help"]))
+@pytest.mark.parametrize(
+    ("target", "program"),
+    [
+        ("dataplane", "meterfabric"),
+        ("dataplane", "meterfabric-sidecar"),
+        ("dataplane", "meterfabric-relay"),
+        ("dataplane", "meterfabric-sink"),
+        ("operator", "meterfabric-operator"),
+    ],
+)
+def test_every_program_of_an_image_starts(
+    kubernetes: Cluster, loaded: dict[str, str], target: str, program: str
+) -> None:
+    apply(kubernetes, restricted(kubernetes, f"starts-{program}", loaded[target], [program, "--help"]))
     assert output(kubernetes, f"starts-{program}").startswith("usage: ")
 
 
-def test_the_data_planes_image_is_not_roots_and_has_no_compiler(kubernetes: Cluster, dataplane: str) -> None:
-    apply(kubernetes, restricted(kubernetes, "who", dataplane, ["python", "-c", WHO]))
-    assert json.loads(output(kubernetes, "who")) == [65532, 65532, False]
+@pytest.mark.parametrize("target", ["dataplane", "operator"])
+def test_an_image_is_not_roots_and_holds_what_its_programs_need(
+    kubernetes: Cluster, loaded: dict[str, str], target: str
+) -> None:
+    apply(kubernetes, restricted(kubernetes, f"looks-{target}", loaded[target], ["python", "-c", LOOKS]))
+    operator = target == "operator"
+    assert json.loads(output(kubernetes, f"looks-{target}")) == {
+        "user": [65532, 65532],
+        "compiler": False,
+        "kopf": operator,
+        "zstandard": not operator,
+        "pip": False,
+    }
 
 
 def test_a_whole_fabric_in_one_pod_delivers_what_it_is_sent_and_its_books_balance(
-    kubernetes: Cluster, dataplane: str
+    kubernetes: Cluster, loaded: dict[str, str]
 ) -> None:
     fabric = (product.TREE / "examples" / "fabric.yaml").read_text()
     settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "whole"}, "data": {"fabric.yaml": fabric}}
     command = ["meterfabric", "local", "--fabric=/fabric/fabric.yaml", "--dir=/data/fabric"]
-    described = restricted(kubernetes, "whole", dataplane, command)
+    described = restricted(kubernetes, "whole", loaded["dataplane"], command)
     described["spec"]["volumes"] = [
         {"name": "fabric", "configMap": {"name": "whole"}},
         {"name": "data", "emptyDir": {}},
     ]
     (container,) = described["spec"]["containers"]
     container["volumeMounts"] = [{"name": "fabric", "mountPath": "/fabric"}, {"name": "data", "mountPath": "/data"}]
+    container["env"] = [{"name": "SQLITE_TMPDIR", "value": "/data"}]
     container["readinessProbe"] = {"exec": {"command": ["meterfabric", "status", "--dir=/data/fabric"]}}
     apply(kubernetes, settings, described)
     kubernetes.kubectl("wait", "pod/whole", "--for=condition=Ready", f"--timeout={SECONDS}s")
