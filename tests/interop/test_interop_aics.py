@@ -5,7 +5,7 @@ from typing import Any
 
 import aics_tlog as other
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol import checkpoint, cosignature, note, tlog_proof
@@ -27,7 +27,6 @@ spans = st.lists(st.integers(0, len(LEAVES)), min_size=2, max_size=2).map(sorted
 hashes = st.binary(min_size=32, max_size=32)
 
 
-@settings(deadline=None)
 @given(spans)
 def test_both_make_the_same_roots_and_proofs(span: list[int]) -> None:
     low, size = span
@@ -37,7 +36,6 @@ def test_both_make_the_same_roots_and_proofs(span: list[int]) -> None:
         assert OURS.inclusion_proof(low, size) == THEIRS.inclusion_proof(low, size)
 
 
-@settings(deadline=None)
 @given(spans)
 def test_each_verifies_the_others_proofs(span: list[int]) -> None:
     low, size = span
@@ -61,7 +59,6 @@ def both_include(leaf: bytes, index: int, size: int, proof: list[bytes], root: b
     return theirs
 
 
-@settings(deadline=None)
 @given(
     spans.filter(lambda span: span[0] < span[1]), st.integers(0, 220), st.integers(0, 220), st.lists(hashes, max_size=3)
 )
@@ -79,7 +76,6 @@ def test_both_give_the_same_verdict_on_altered_inclusion_proofs(
     both_include(leaf, at, high, path[: len(path) - len(more)], root)
 
 
-@settings(deadline=None)
 @given(spans, st.integers(0, 220), st.integers(0, 220), st.lists(hashes, max_size=3))
 def test_both_give_the_same_verdict_on_altered_consistency_proofs(
     span: list[int], m: int, n: int, more: list[bytes]
@@ -114,7 +110,6 @@ def test_theirs_verifies_our_checkpoint_and_receipt() -> None:
     assert stated.extension_lines == (f"first {make.FIRST}",)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, MAX_SIZE), min_size=2, max_size=2).map(sorted), hashes, st.integers(0, 2**63 - 1))
 def test_both_sign_the_same_checkpoints_and_receipts(bound: list[int], root: bytes, time: int) -> None:
     first, size = bound

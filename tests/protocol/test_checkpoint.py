@@ -2,7 +2,7 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol.checkpoint import MAX_NOTE_BYTES, Checkpoint, authenticate, parse, parse_text, sign, verify
@@ -25,7 +25,6 @@ def test_the_vectors_checkpoint_verifies() -> None:
     assert verify(COSIGNED, make.ORIGIN, KEY) == make.checkpoint()
 
 
-@settings(deadline=None)
 @given(bounds, roots)
 def test_what_is_signed_is_read_back(bound: list[int], root: bytes) -> None:
     stated = Checkpoint(make.ORIGIN, bound[1], root, bound[0])
@@ -42,7 +41,6 @@ def test_the_empty_log_has_a_checkpoint() -> None:
     assert verify(sign(empty, make.LOG), make.ORIGIN, KEY) == empty
 
 
-@settings(deadline=None)
 @given(st.integers(0, 8 * len(NOTE) - 1))
 def test_no_flipped_bit_goes_unseen(bit: int) -> None:
     flipped = bytearray(NOTE)

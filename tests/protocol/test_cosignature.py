@@ -1,7 +1,7 @@
 """A receipt verifies for its checkpoint, its time and its sink, and for nothing else."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol.checkpoint import parse
@@ -20,13 +20,11 @@ def test_the_vectors_receipt_verifies() -> None:
     assert verify_among(signed.text, signed.signatures, make.SINK_NAME, KEY) == make.TIME
 
 
-@settings(deadline=None)
 @given(st.integers(0, MAX_TIME))
 def test_the_time_is_read_back(time: int) -> None:
     assert verify(TEXT, cosign(TEXT, make.SINK_NAME, make.SINK, time), make.SINK_NAME, KEY) == time
 
 
-@settings(deadline=None)
 @given(st.integers(0, 8 * len(LINE) - 1))
 def test_no_flipped_bit_goes_unseen(bit: int) -> None:
     flipped = bytearray(LINE)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol.errors import Malformed
@@ -138,27 +138,23 @@ def test_proofs_are_as_published() -> None:
         assert tree.consistency_proof(case["m"], case["n"]) == published(case["proof"])
 
 
-@settings(deadline=None)
 @given(sizes)
 def test_a_root_is_what_the_rfc_defines(size: int) -> None:
     assert TREE.root(size) == define_root(LEAVES[:size])
 
 
-@settings(deadline=None)
 @given(cuts(2).filter(lambda cut: cut[0] < cut[1]))
 def test_an_inclusion_proof_is_what_the_rfc_defines(cut: list[int]) -> None:
     index, size = cut
     assert TREE.inclusion_proof(index, size) == define_path(index, LEAVES[:size])
 
 
-@settings(deadline=None)
 @given(cuts(2).filter(lambda cut: cut[0] > 0))
 def test_a_consistency_proof_is_what_the_rfc_defines(cut: list[int]) -> None:
     m, n = cut
     assert TREE.consistency_proof(m, n) == define_subproof(m, LEAVES[:n], True)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 8).flatmap(cuts))
 def test_appending_in_any_chunks_gives_the_same_range(cut: list[int]) -> None:
     grown = CompactRange.empty(cut[0])
@@ -167,7 +163,6 @@ def test_appending_in_any_chunks_gives_the_same_range(cut: list[int]) -> None:
     assert grown == TREE.range(cut[0], cut[-1])
 
 
-@settings(deadline=None)
 @given(st.integers(2, 8).flatmap(cuts))
 def test_a_range_extended_by_the_next_is_the_range_of_both(cut: list[int]) -> None:
     glued = CompactRange.empty(cut[0])
@@ -176,7 +171,6 @@ def test_a_range_extended_by_the_next_is_the_range_of_both(cut: list[int]) -> No
     assert glued == TREE.range(cut[0], cut[-1])
 
 
-@settings(deadline=None)
 @given(cuts(4), st.booleans())
 def test_gluing_ranges_is_associative(cut: list[int], start_at_zero: bool) -> None:
     low, middle, high = (TREE.range(first, size) for first, size in pairwise([0, *cut[1:]] if start_at_zero else cut))
@@ -191,7 +185,6 @@ def test_a_log_goes_on_from_stubs_alone() -> None:
     assert frontier.append(b"".join(LEAVES[200:])).root() == TREE.root(300)
 
 
-@settings(deadline=None)
 @given(st.integers(0, MAX_SIZE - 300), sizes, sizes)
 def test_ranges_of_huge_logs_keep_the_laws(size: int, one: int, two: int) -> None:
     frontier = CompactRange(0, size, tuple(LEAVES[: size.bit_count()]))
@@ -200,7 +193,6 @@ def test_ranges_of_huge_logs_keep_the_laws(size: int, one: int, two: int) -> Non
     assert frontier.append(b"".join(LEAVES[:two])) == frontier.extend(batch).append(b"".join(LEAVES[one:two]))
 
 
-@settings(deadline=None)
 @given(cuts(3).filter(lambda cut: cut[1] < cut[2]))
 def test_a_proof_from_a_frontier_and_a_batch_is_that_of_the_whole_tree(cut: list[int]) -> None:
     first, index, size = cut
@@ -208,7 +200,6 @@ def test_a_proof_from_a_frontier_and_a_batch_is_that_of_the_whole_tree(cut: list
     assert made == TREE.inclusion_proof(index, size)
 
 
-@settings(deadline=None)
 @given(cuts(2))
 def test_a_range_survives_its_encoding(cut: list[int]) -> None:
     first, size = cut

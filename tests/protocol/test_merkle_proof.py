@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol.errors import Malformed, ProofError
@@ -66,7 +66,6 @@ def test_in_a_tree_of_one_size_a_proof_is_for_one_index_only() -> None:
             assert [other for other in range(size) if includes(LEAVES[index], other, size, proof, root)] == [index]
 
 
-@settings(deadline=None)
 @given(spans, st.integers(0), st.data())
 def test_an_inclusion_proof_with_a_bit_flipped_fails(span: list[int], bit: int, data: st.DataObject) -> None:
     index, size = span
@@ -78,7 +77,6 @@ def test_an_inclusion_proof_with_a_bit_flipped_fails(span: list[int], bit: int, 
         assert not includes(LEAVES[index], index, size, [*proof[:at], flip(proof[at], bit), *proof[at + 1 :]], root)
 
 
-@settings(deadline=None)
 @given(spans.filter(lambda span: span[0] > 0), st.integers(0), st.data())
 def test_a_consistency_proof_with_a_bit_flipped_fails(span: list[int], bit: int, data: st.DataObject) -> None:
     m, n = span
@@ -89,7 +87,6 @@ def test_a_consistency_proof_with_a_bit_flipped_fails(span: list[int], bit: int,
     assert not consists(m, n, [*proof[:at], flip(proof[at], bit), *proof[at + 1 :]], TREE.root(m), TREE.root(n))
 
 
-@settings(deadline=None)
 @given(spans, hashes)
 def test_a_proof_too_short_or_too_long_fails(span: list[int], more: bytes) -> None:
     low, size = span
@@ -104,7 +101,6 @@ def test_a_proof_too_short_or_too_long_fails(span: list[int], more: bytes) -> No
         assert not consists(low, size, [], TREE.root(low), root)
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=40),
     st.integers(-2, MAX_SIZE + 2),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol.errors import BadSignature, Malformed, ProtocolError
@@ -69,7 +69,6 @@ def test_the_standards_own_example_verifies() -> None:
     assert accept(EXAMPLE_NOTE, name, key).text == b"This is an example message.\n"
 
 
-@settings(deadline=None)
 @given(texts, names)
 def test_what_is_signed_is_read_back_and_verifies(text: bytes, name: str) -> None:
     signed = sign_note(text, name, make.LOG)
@@ -79,7 +78,6 @@ def test_what_is_signed_is_read_back_and_verifies(text: bytes, name: str) -> Non
     verify_note(note.text, note.signatures, name, KEY)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 8 * len(SOUND) - 1))
 def test_no_flipped_bit_goes_unseen(bit: int) -> None:
     flipped = bytearray(SOUND)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meterfabric_protocol.checkpoint import sign
@@ -49,7 +49,6 @@ def test_a_proof_survives_its_encoding(index: int, path: tuple[bytes, ...], extr
     assert decode(encode(proof)) == proof
 
 
-@settings(deadline=None)
 @given(st.integers(0, 8 * len(FILE) - 1))
 def test_no_flipped_bit_goes_unseen(bit: int) -> None:
     flipped = bytearray(FILE)
