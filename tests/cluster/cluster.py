@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,9 +46,14 @@ class Cluster:
 
     def load_image(self, archive: Path) -> None:
         """Give every node the images of an archive: an OCI layout's, or one of `docker save` or `podman save`."""
-        for each in self.plan.workers:
+
+        def load(where: Machine) -> None:
             with archive.open("rb") as file:
-                machine.run(each, node.import_images(self.programs), stdin=file.fileno())
+                machine.run(where, node.import_images(self.programs), stdin=file.fileno())
+
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(load, self.plan.workers):
+                continue
 
     def start(self, name: str, on: Machine | None = None) -> None:
         """Start one program of the control plane, or of a node. It is not waited for."""
@@ -149,7 +155,7 @@ def temporary(name: str, version: str, nodes: int, say: Say) -> Iterator[Cluster
 def _start(cluster: Cluster, say: Say) -> None:
     began = time.monotonic()
     plan, helper = cluster.plan, cluster.programs["helper"]
-    plan.folder.mkdir(parents=True)
+    register.make_folder(plan.folder)
     network.make(plan)
     for each in plan.machines:
         machine.start(each, helper)

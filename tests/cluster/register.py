@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.cluster import network, paths
 
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
 
 @dataclass(frozen=True)
 class Process:
@@ -89,12 +91,26 @@ def strike(name: str) -> None:
 
 
 def entries() -> list[Entry]:
-    """All clusters, by name. One that nobody wrote down but whose namespaces are there, or whose folder is, as after a
-    reboot, counts as abandoned."""
-    folders = {path.name for path in paths.clusters().glob("*")}
+    """All clusters, by name. One that nobody wrote down but whose namespaces are there, or whose folder is there since
+    before the last boot, counts as abandoned."""
+    folders = {path.parent.name for path in paths.clusters().glob(f"*/{_BOOT.name}") if not _of_this_boot(path.parent)}
     names = {path.stem for path in paths.REGISTER.glob("*.json")} | network.clusters() | folders
     nobody = Process(0, 0)
     return [read(name) or Entry(name, "?", 0, str(paths.clusters() / name), nobody) for name in sorted(names)]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a cluster's folder, with the boot that it is of: others may share the cache who have registers of their own,
+    as containers of one machine do, and then the folder alone doesn't say that the cluster is gone."""
+    folder.mkdir(parents=True)
+    (folder / _BOOT.name).write_text(_BOOT.read_text())
+
+
+def _of_this_boot(folder: Path) -> bool:
+    try:
+        return (folder / _BOOT.name).read_text() == _BOOT.read_text()
+    except FileNotFoundError:
+        return True  # it is just being removed
 
 
 def _place(name: str) -> Path:

@@ -138,6 +138,19 @@ def test_a_cluster_is_abandoned_once_its_owner_has_ended(tmp_path: Path, monkeyp
     assert register.read("test") is None
 
 
+def test_a_folder_that_a_reboot_left_is_of_an_abandoned_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "REGISTER", tmp_path / "register")
+    monkeypatch.setattr(paths, "clusters", lambda: tmp_path)
+    register.make_folder(tmp_path / "elsewhere")
+    register.make_folder(tmp_path / "left")
+    (tmp_path / "left" / "boot_id").write_text("an earlier one\n")
+    abandoned = {entry.name for entry in register.entries() if entry.abandoned}
+    assert "left" in abandoned
+    assert "elsewhere" not in abandoned
+
+
 def test_the_lock_of_a_name_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "REGISTER", tmp_path)
     with register.locked("dev"):
