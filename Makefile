@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 # Files that ruff checks; mypy's are in pyproject.toml.
-SOURCES := protocol runtime sidecar relay sink operator client cli tests bench examples scripts
+SOURCES := protocol runtime sidecar relay sink operator client cli tests bench examples scripts charts
 
 # What is in C, and what compiles it.
 NATIVE := scripts/build_native.py protocol/meterfabric_protocol/_merkle.c sidecar/meterfabric_sidecar/_places.c

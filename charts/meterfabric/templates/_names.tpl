@@ -1,40 +1,69 @@
-{{- define "meterfabric.name" -}}
-{{ printf "%s-operator" (.Release.Name | trunc 40 | trimSuffix "-") }}
+{{/* Release names may have dots, names of Services may not. */}}
+{{- define "meterfabric.release" -}}
+{{ .Release.Name | replace "." "-" }}
 {{- end }}
 
-{{/* What has no namespace is named by the release and its namespace, so that two releases never share it. */}}
+{{- define "meterfabric.name" -}}
+{{ include "meterfabric.release" . }}-operator
+{{- end }}
+
+{{/* What has no namespace. A namespace's name has no dot, so two releases never share one. */}}
 {{- define "meterfabric.cluster" -}}
-{{ printf "%s-%s" .Release.Namespace .Release.Name | trunc 52 | trimSuffix "-" }}
+{{ .Release.Namespace }}.{{ include "meterfabric.release" . }}
+{{- end }}
+
+{{/* "yes" where only listed namespaces are served. */}}
+{{- define "meterfabric.listed" -}}
+{{- if .Values.namespaces.fabrics -}}yes{{- end -}}
+{{- end }}
+
+{{- define "meterfabric.image" -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default .version }}{{ end }}
 {{- end }}
 
 {{- define "meterfabric.operator" -}}
-{{ .Values.image.operator.repository }}:{{ .Values.image.operator.tag | default .Chart.AppVersion }}
+{{ include "meterfabric.image" (merge (dict "version" .Chart.AppVersion) .Values.image.operator) }}
 {{- end }}
 
 {{- define "meterfabric.dataplane" -}}
-{{ .Values.image.dataplane.repository }}:{{ .Values.image.dataplane.tag | default .Chart.AppVersion }}
+{{ include "meterfabric.image" (merge (dict "version" .Chart.AppVersion) .Values.image.dataplane) }}
 {{- end }}
 
+{{/* The version of mutating policies: from 1.36 on they are on everywhere, before where somebody turned them on. */}}
 {{- define "meterfabric.admission" -}}
-{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+{{- $beta := "admissionregistration.k8s.io/v1beta1" -}}
+{{- if semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version -}}
 admissionregistration.k8s.io/v1
+{{- else if .Capabilities.APIVersions.Has (printf "%s/MutatingAdmissionPolicy" $beta) -}}
+{{ $beta }}
 {{- else -}}
-admissionregistration.k8s.io/v1beta1
+{{ fail (printf "Kubernetes %s serves no MutatingAdmissionPolicy, by which pods get their sidecars: 1.36 and later do; 1.34 and 1.35 with the feature gate MutatingAdmissionPolicy and --runtime-config=%s=true" .Capabilities.KubeVersion.Version $beta) }}
 {{- end -}}
 {{- end }}
 
 {{- define "meterfabric.selector" -}}
 app.kubernetes.io/name: meterfabric
 app.kubernetes.io/component: operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{- define "meterfabric.labels" -}}
-{{ include "meterfabric.selector" . }}
+{{- define "meterfabric.common" -}}
 app.kubernetes.io/part-of: meterfabric
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "meterfabric.labels" -}}
+{{ include "meterfabric.selector" . }}
+{{ include "meterfabric.common" . }}
+{{- end }}
+
+{{/* Of what helps, and must not be taken for the operator's pods. */}}
+{{- define "meterfabric.helper" -}}
+app.kubernetes.io/name: meterfabric
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{ include "meterfabric.common" . }}
 {{- end }}
 
 {{- define "meterfabric.environment" -}}
@@ -51,7 +80,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - name: METERFABRIC_OPERATOR_IMAGE_PULL_SECRETS
   value: {{ .Values.image.pullSecrets | toJson | quote }}
 - name: METERFABRIC_OPERATOR_NAMESPACES
-  value: {{ .Values.namespaces | toJson | quote }}
+  value: {{ concat .Values.namespaces.fabrics .Values.namespaces.producers | uniq | sortAlpha | toJson | quote }}
 - name: METERFABRIC_OPERATOR_CLUSTER_DOMAIN
   value: {{ .Values.clusterDomain | quote }}
 - name: METERFABRIC_OPERATOR_POLICY
@@ -68,12 +97,37 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   value: {{ .Values.logLevel | quote }}
 {{- end }}
 
-{{- define "meterfabric.security" -}}
-allowPrivilegeEscalation: false
-capabilities: {drop: [ALL]}
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{/* Pod Security "restricted", for every pod of this chart. */}}
+{{- define "meterfabric.pod" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+enableServiceLinks: false
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+{{- end }}
+
+{{- define "meterfabric.container" -}}
+image: {{ include "meterfabric.operator" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+resources: {{ toJson .Values.resources }}
+securityContext:
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+  readOnlyRootFilesystem: true
 {{- end }}
