@@ -73,12 +73,13 @@ class PostgresServer:
         """The SINKURL of a database over TCP."""
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self) -> str:
+    def new_database(self, *, encoding: str = "UTF8") -> str:
         """Create an empty database and return its URL."""
         self._databases += 1
         name = f"test_{self._databases}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+            how = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0" if encoding != "UTF8" else ""
+            connection.execute(f'CREATE DATABASE "{name}" {how}'.encode())
         return self.url(name)
 
     def empty_database(self) -> str:

@@ -39,6 +39,7 @@ CONNECTION_DEFAULTS = {
 }
 # A worker that dies inside a transaction, or waits behind one, holds no log up for longer than this.
 SESSION = (
+    b"SET client_encoding = 'UTF8'",
     b"SET lock_timeout = '30s'",
     b"SET idle_in_transaction_session_timeout = '60s'",
     b"SELECT set_config('synchronous_commit', 'on', false)"
@@ -175,6 +176,7 @@ class PostgresDestination:
     async def _connect(self) -> AsyncConnection[Any]:
         connection = await AsyncConnection.connect(self._conninfo, autocommit=True)
         try:
+            _needs_utf8(connection)
             for statement in SESSION:
                 await connection.execute(statement)
             await migrate(connection)
@@ -187,6 +189,17 @@ class PostgresDestination:
         connection, self._live = self._live, None
         if connection is not None:
             await connection.close()
+
+
+def _needs_utf8(connection: AsyncConnection[Any]) -> None:
+    """Raise DestinationRefused where the database keeps text otherwise: SQL_ASCII, initdb's choice where there is no
+    locale, keeps bytes of any kind, and neither text nor jsonb are what they are elsewhere."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise DestinationRefused(
+            f"PostgreSQL: the database {connection.info.dbname} has encoding {encoding}, records are UTF-8;"
+            " make it with ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def _raise_caution(batches: Sequence[StoredBatch], cautions: list[Caution], error: psycopg.Error) -> bool:

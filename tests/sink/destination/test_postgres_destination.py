@@ -52,6 +52,33 @@ async def test_records_are_queried_by_their_attributes(sink: PostgresDestination
     ]
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_keeps_text_otherwise_is_refused_with_a_word_on_what_to_do(
+    postgres: PostgresServer, encoding: str
+) -> None:
+    sink = PostgresDestination(postgres.new_database(encoding=encoding))
+    try:
+        with pytest.raises(DestinationRefused, match=f"encoding {encoding}.*ENCODING 'UTF8'"):
+            await sink.open()
+    finally:
+        await sink.close()
+
+
+async def test_what_a_client_says_of_its_own_encoding_changes_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    sink = PostgresDestination(url)
+    await sink.open()
+    try:
+        log = Log()
+        await sink.commit([log.add([event(0, subject="é€")]).next()])
+        assert (await sink.positions([log.origin]))[log.origin].size == 1
+    finally:
+        await sink.close()
+    assert _ask(url, "SELECT convert_to(subject, 'UTF8') FROM meterfabric.records") == [("é€".encode(),)]
+
+
 async def test_a_row_the_server_refuses_after_all_costs_only_its_columns(
     sink: PostgresDestination, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
