@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster import cluster, versions
 from tests.cluster.cluster import Cluster
+from tests.kubernetes.installed import Installed, images, set_up
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +29,14 @@ def kubernetes() -> Iterator[Cluster]:
     with cluster.temporary("kinds", version, 1, print) as made:
         _install(made)
         yield made
+
+
+@pytest.fixture(scope="session")
+def installed(kubernetes: Cluster) -> Installed:
+    """Meterfabric by its charts, a fabric that is ready, and its sink in PostgreSQL."""
+    made = images(kubernetes)
+    set_up(made)
+    return made
 
 
 def _install(made: Cluster) -> None:

@@ -1,0 +1,226 @@
+"""Meterfabric installed in a test's cluster by its charts, with a PostgreSQL in a pod."""
+
+import hashlib
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import builder, paths, product
+from tests.cluster.cluster import Cluster
+from tests.cluster.wait import until
+
+ROOT = Path(__file__).resolve().parents[2]
+SYSTEM, METERING, SHOP = "meterfabric-system", "metering", "shop"
+RELEASE = "fabric"
+PASSWORD = "only-for-a-test"
+URL = f"postgresql://usage:{PASSWORD}@database.{METERING}.svc.cluster.local/postgres"
+SECONDS = 120
+"""How long a test waits for what a cluster does by itself."""
+IDENTITY_KINDS = ("secret", "configmap")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The cluster, and the names of the images that it was given."""
+
+    kubernetes: Cluster
+    dataplane: str
+    operator: str
+    database: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """As `Cluster.kubectl`."""
+        return self.kubernetes.kubectl(*arguments, stdin=stdin)
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply objects."""
+        self.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, objects)))
+
+    def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+        """An object, or None."""
+        where = ["-n", namespace] if namespace else []
+        found = self.kubectl("get", kind, name, *where, "--ignore-not-found", "-o", "json")
+        return json.loads(found) if found.strip() else None
+
+    def names(self, kind: str, namespace: str, selector: str = "") -> list[str]:
+        """The names of objects."""
+        chosen = ["-l", selector] if selector else []
+        found = self.kubectl("get", kind, "-n", namespace, *chosen, "-o", "jsonpath={.items[*].metadata.name}")
+        return found.split()
+
+    def condition(self, kind: str, name: str, namespace: str, wanted: str) -> dict[str, Any]:
+        """One condition of an object's status, or nothing."""
+        status = (self.get(kind, name, namespace) or {}).get("status", {})
+        return next((each for each in status.get("conditions", []) if each["type"] == wanted), {})
+
+    def helm(self, *arguments: str) -> str:
+        """What helm printed. Raises CalledProcessError."""
+        command = [str(self.kubernetes.programs["helm"]), *arguments]
+        environment = os.environ | {"KUBECONFIG": str(self.kubernetes.plan.kubeconfig)}
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+
+    def install(self, *options: str) -> None:
+        """Install the charts, or upgrade to them."""
+        charts = ROOT / "charts"
+        self.helm("upgrade", "--install", "kinds", str(charts / "meterfabric-crds"), "-n", SYSTEM, "--create-namespace")
+        values = {
+            "image": {
+                "operator": dict(zip(("repository", "tag"), self.operator.rsplit(":", 1), strict=True)),
+                "dataplane": dict(zip(("repository", "tag"), self.dataplane.rsplit(":", 1), strict=True)),
+            },
+            # Secrets aren't watched, and a test waits for one to come back.
+            "resync": 5,
+        }
+        file = self.kubernetes.plan.folder / "values.json"
+        file.write_text(json.dumps(values))
+        self.helm(
+            *("upgrade", "--install", RELEASE, str(charts / "meterfabric"), "-n", SYSTEM, "-f", str(file)),
+            *("--wait", "--timeout", f"{SECONDS}s", *options),
+        )
+
+    def sql(self, query: str) -> list[list[str]]:
+        """The rows of a query in the pod's database."""
+        client = ["/postgresql/psql", "-h", "127.0.0.1", "-U", "usage", "-d", "postgres", "-AtF", "\t", "-c", query]
+        found = self.kubectl(
+            *("exec", "-n", METERING, "deploy/database", "--", "env", f"PGPASSWORD={PASSWORD}", *client)
+        )
+        return [line.split("\t") for line in found.splitlines()]
+
+    def records(self, source: str) -> int:
+        """How many different records of a source the sink has."""
+        if self.sql("SELECT to_regclass('meterfabric.records')") == [[""]]:
+            return 0
+        (((count),),) = self.sql(f"SELECT count(DISTINCT id) FROM meterfabric.records WHERE source = '{source}'")
+        return int(count)
+
+
+def images(kubernetes: Cluster) -> Installed:
+    """Build what isn't built, and give it to every node."""
+    made = [product.image(target, print) for target in ("dataplane", "operator")]
+    for each in made:
+        kubernetes.load_image(each.archive)
+    folder = Path(__file__).parent / "postgres"
+    name = f"meterfabric.io/test-postgres:{hashlib.sha256((folder / 'Dockerfile').read_bytes()).hexdigest()[:12]}"
+    archive = paths.images() / f"{name.rpartition('/')[2].replace(':', '-')}.tar"
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        builder.build(folder, "postgres", name, archive, print)
+    kubernetes.load_image(archive)
+    return Installed(kubernetes, made[0].name, made[1].name, name)
+
+
+def database(installed: Installed) -> list[dict[str, Any]]:
+    """PostgreSQL in a pod, and the Secret of its URL."""
+    labels = {"app": "database"}
+    container = {
+        "name": "postgres",
+        "image": installed.database,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": "PASSWORD", "value": PASSWORD}],
+        "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "scratch", "mountPath": "/tmp"}],
+    }
+    volumes = [{"name": name, "emptyDir": {}} for name in ("data", "scratch")]
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "database", "namespace": METERING},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container], "volumes": volumes}},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "database", "namespace": METERING},
+            "spec": {"selector": labels, "ports": [{"port": 5432}]},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "database", "namespace": METERING},
+            "stringData": {"url": URL},
+        },
+    ]
+
+
+def kinds(**spec: Any) -> list[dict[str, Any]]:
+    """The fabric and its sink."""
+    common = {"apiVersion": "meterfabric.io/v1alpha1"}
+    small = {"sidecar": {"spool": {"quota": "64Mi"}, "resources": {"cpu": "50m"}}}
+    return [
+        {
+            **common,
+            "kind": "MeteringFabric",
+            "metadata": {"name": "demo", "namespace": METERING},
+            "spec": {**small, "relay": {"replicas": 2, "resources": {"cpu": "50m"}}, **spec},
+        },
+        {
+            **common,
+            "kind": "MeteringSink",
+            "metadata": {"name": "billing", "namespace": METERING},
+            "spec": {
+                "fabric": "demo",
+                "workers": 1,
+                "resources": {"cpu": "50m"},
+                "destination": {"postgres": {"secretRef": {"name": "database"}}},
+            },
+        },
+    ]
+
+
+def namespace(name: str, **labels: str) -> dict[str, Any]:
+    """A namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def metering(installed: Installed, name: str, count: int, *, then: str = "", **labels: str) -> dict[str, Any]:
+    """A pod's spec and labels that sends so many records, one request each, and then does as `then` (Python) says."""
+    program = f"""
+import json, time, urllib.request
+for number in range({count}):
+    event = {{"specversion": "1.0", "id": str(number), "source": "{name}", "type": "usage", "data": {{"n": number}}}}
+    body = json.dumps(event).encode()
+    headers = {{"Content-Type": "application/cloudevents+json"}}
+    request = urllib.request.Request("http://127.0.0.1:8280/api/v1/events", body, headers)
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 204
+print("sent", flush=True)
+{then}
+"""
+    container = {
+        "name": "meter",
+        "image": installed.dataplane,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", program],
+    }
+    return {
+        "metadata": {"labels": {"meterfabric.io/inject": "true", "app": name, **labels}},
+        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 5, "containers": [container]},
+    }
+
+
+def pod(installed: Installed, name: str, count: int, where: str = SHOP, **more: Any) -> dict[str, Any]:
+    """The same as a pod."""
+    made = metering(installed, name, count, **more)
+    made["metadata"] |= {"name": name, "namespace": where}
+    return {"apiVersion": "v1", "kind": "Pod", **made}
+
+
+def is_ready(installed: Installed, kind: str = "meteringfabric", name: str = "demo") -> bool:
+    """Whether a fabric or sink says so."""
+    return installed.condition(kind, name, METERING, "Ready").get("status") == "True"
+
+
+def set_up(installed: Installed) -> None:
+    """Everything, until the fabric is ready."""
+    installed.kubectl("apply", "-f", "-", stdin=json.dumps(namespace(METERING)))
+    installed.apply(namespace(SHOP, **{"meterfabric.io/fabric": f"{METERING}.demo"}), *database(installed))
+    installed.install()
+    installed.apply(*kinds())
+    until("the fabric is ready", SECONDS, lambda: is_ready(installed))
