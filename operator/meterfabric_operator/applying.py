@@ -30,7 +30,7 @@ class Applier:
             seen = self._observed.children.get(key)
             if seen is not None and self._is_as_applied(key, seen, marked["metadata"]["annotations"][DIGEST]):
                 continue
-            if seen is not None and seen.applied and key in self._states:
+            if seen is not None and self._states.get(key, seen.state) != seen.state:
                 log.info("put right again", extra={"object": str(key)})
             made = await self._cluster.apply(marked)
             self.applied += 1

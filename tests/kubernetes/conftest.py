@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster import cluster, versions
 from tests.cluster.cluster import Cluster
-from tests.kubernetes.installed import Installed, images, set_up
+from tests.kubernetes.installed import SYSTEM, Installed, helm, images, set_up
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,5 +40,14 @@ def installed(kubernetes: Cluster) -> Installed:
 
 
 def _install(made: Cluster) -> None:
-    made.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    helm(
+        made,
+        "upgrade",
+        "--install",
+        "kinds",
+        str(ROOT / "charts" / "meterfabric-crds"),
+        "-n",
+        SYSTEM,
+        "--create-namespace",
+    )
     made.kubectl("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/part-of=meterfabric")

@@ -58,14 +58,11 @@ class Installed:
 
     def helm(self, *arguments: str) -> str:
         """What helm printed. Raises CalledProcessError."""
-        command = [str(self.kubernetes.programs["helm"]), *arguments]
-        environment = os.environ | {"KUBECONFIG": str(self.kubernetes.plan.kubeconfig)}
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+        return helm(self.kubernetes, *arguments)
 
     def install(self, *options: str) -> None:
         """Install the charts, or upgrade to them."""
         charts = ROOT / "charts"
-        self.helm("upgrade", "--install", "kinds", str(charts / "meterfabric-crds"), "-n", SYSTEM, "--create-namespace")
         values = {
             "image": {
                 "operator": dict(zip(("repository", "tag"), self.operator.rsplit(":", 1), strict=True)),
@@ -95,6 +92,13 @@ class Installed:
             return 0
         (((count),),) = self.sql(f"SELECT count(DISTINCT id) FROM meterfabric.records WHERE source = '{source}'")
         return int(count)
+
+
+def helm(kubernetes: Cluster, *arguments: str) -> str:
+    """What helm printed. Raises CalledProcessError, whose `stderr` says why."""
+    command = [str(kubernetes.programs["helm"]), *arguments]
+    environment = os.environ | {"KUBECONFIG": str(kubernetes.plan.kubeconfig)}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
 def images(kubernetes: Cluster) -> Installed:
@@ -152,13 +156,13 @@ def database(installed: Installed) -> list[dict[str, Any]]:
 def kinds(**spec: Any) -> list[dict[str, Any]]:
     """The fabric and its sink."""
     common = {"apiVersion": "meterfabric.io/v1alpha1"}
-    small = {"sidecar": {"spool": {"quota": "64Mi"}, "resources": {"cpu": "50m"}}}
+    small = {"sidecar": {"spool": {"quota": "64Mi"}, "resources": {"cpu": "100m"}}}
     return [
         {
             **common,
             "kind": "MeteringFabric",
             "metadata": {"name": "demo", "namespace": METERING},
-            "spec": {**small, "relay": {"replicas": 2, "resources": {"cpu": "50m"}}, **spec},
+            "spec": {**small, "relay": {"replicas": 2, "resources": {"cpu": "100m"}}, **spec},
         },
         {
             **common,
@@ -167,7 +171,7 @@ def kinds(**spec: Any) -> list[dict[str, Any]]:
             "spec": {
                 "fabric": "demo",
                 "workers": 1,
-                "resources": {"cpu": "50m"},
+                "resources": {"cpu": "100m"},
                 "destination": {"postgres": {"secretRef": {"name": "database"}}},
             },
         },

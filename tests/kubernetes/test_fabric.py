@@ -70,7 +70,8 @@ def test_a_sidecar_comes_first_and_the_pods_quality_of_service_stays(installed: 
     made = pod(installed, "guaranteed", 1)
     amounts = {"cpu": "50m", "memory": "64Mi"}
     made["spec"]["containers"][0]["resources"] = {"requests": amounts, "limits": amounts}
-    made["spec"]["initContainers"] = [{"name": "other", "image": installed.dataplane, "command": ["true"]}]
+    other = {"name": "other", "image": installed.dataplane, "command": ["true"]}
+    made["spec"]["initContainers"] = [{**other, "resources": {"requests": amounts, "limits": amounts}}]
     found = json.loads(installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(made)))
     assert [each["name"] for each in found["spec"]["initContainers"]] == ["meterfabric", "other"]
     assert found["status"]["qosClass"] == "Guaranteed"
