@@ -1,0 +1,378 @@
+"""Reconciling against an API server in memory: what is made, kept, put right, waited for, answered."""
+
+import dataclasses
+from base64 import b64decode, b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from meterfabric_operator import names
+from meterfabric_operator.applying import Applier
+from meterfabric_operator.cluster import ApiError, Cluster
+from meterfabric_operator.context import Context
+from meterfabric_operator.events import Events
+from meterfabric_operator.handlers import Watching
+from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
+from meterfabric_operator.objects import FABRIC, FINALIZER, LET_GO, Key, Object
+from meterfabric_operator.observed import Observed
+from meterfabric_operator.reconcile_fabric import reconcile_fabric
+from meterfabric_operator.reconcile_request import reconcile_request
+from meterfabric_operator.reconcile_sink import reconcile_sink
+from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.sweep import sweep
+from meterfabric_protocol.fabric import API_VERSION
+from meterfabric_protocol.identity import ChainVerifier, TrustBundle
+from meterfabric_protocol.names import Producer
+from meterfabric_runtime.csr import make_csr
+from tests.operator.facts import SETTINGS
+from tests.operator.memory_api import MemoryApi
+
+DEMO = Key("MeteringFabric", "metering", "demo")
+BILLING = Key("MeteringSink", "metering", "billing")
+AUTHORITY = Key("Secret", "metering", "demo-authority")
+RELAYS = Key("Deployment", "metering", "demo-relay")
+
+
+class World:
+    """A cluster in memory and the operator's parts around it. Watching tells everything at once."""
+
+    def __init__(self) -> None:
+        self.api = MemoryApi()
+        self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+        self.looked: list[Key] = []
+        self.observed = Observed()
+        self.watching = Watching(self.observed, self.looked.append)
+        cluster = cast(Cluster, self.api)
+        self.api.kinds = kinds(SETTINGS.admission_api)  # type: ignore[attr-defined]
+        self.context = Context(
+            SETTINGS,
+            cluster,
+            self.observed,
+            Applier(cluster, self.observed),
+            SecretKeeper(cluster, lambda: self.now),
+            Events(cluster, "replica"),
+            lambda: self.now,
+            lambda key, seconds: None,
+        )
+
+    def put(self, kind: str, name: str, namespace: str = "metering", **body: Any) -> None:
+        """A person writes an object."""
+        key = Key(kind, namespace, name)
+        metadata = {"name": name, **body.pop("metadata", {})}
+        if namespace:
+            metadata["namespace"] = namespace
+        metadata.setdefault("generation", 1)
+        version = {"apiVersion": API_VERSION} if kind.startswith("Metering") else {"apiVersion": "v1"}
+        self.api._put("put", key, {**version, "kind": kind, "metadata": metadata, **body})
+
+    def tell(self) -> None:
+        """Watching tells how everything is."""
+        takers = {
+            "MeteringFabric": self.watching.fabric,
+            "MeteringSink": self.watching.sink,
+            "Namespace": self.watching.namespace,
+            **dict.fromkeys(FABRIC_CHILDREN, self.watching.child),
+        }
+        for key in [key for key in self.observed.children if key not in self.api.held]:
+            self.observed.children.pop(key)
+        for key in [key for key in self.observed.fabrics if key not in self.api.held]:
+            self.observed.fabrics.pop(key)
+        for key, body in list(self.api.held.items()):
+            if key.kind in takers:
+                takers[key.kind](body, False)
+
+    async def reconcile(self, rounds: int = 3) -> None:
+        for _ in range(rounds):
+            self.tell()
+            await reconcile_fabric(self.context, DEMO)
+            self.tell()
+            await reconcile_sink(self.context, BILLING)
+        self.tell()
+
+    def condition(self, key: Key, kind: str) -> Object:
+        conditions = self.api.held[key].get("status", {}).get("conditions", [])
+        return next((each for each in conditions if each["type"] == kind), {})
+
+    def events(self) -> list[str]:
+        return [body["reason"] for key, body in self.api.held.items() if key.kind == "Event"]
+
+
+def world(**spec: Any) -> World:
+    made = World()
+    made.put("MeteringFabric", "demo", spec=spec)
+    made.put("MeteringSink", "billing", spec={"fabric": "demo", "destination": {"postgres": {"url": "postgres://d/u"}}})
+    made.put("Namespace", "shop", "", metadata={"labels": {FABRIC: "metering.demo"}})
+    return made
+
+
+async def test_everything_is_made_and_then_nothing_more_is_sent() -> None:
+    made = world()
+    await made.reconcile()
+    kinds_made = {key.kind for key in made.api.held}
+    assert {"Secret", "Deployment", "Service", "ConfigMap", "NetworkPolicy", "PodDisruptionBudget"} <= kinds_made
+    assert {"ClusterRoleBinding", "MutatingAdmissionPolicyBinding"} <= kinds_made
+    assert FINALIZER in made.api.held[DEMO]["metadata"]["finalizers"]
+    assert made.api.held[DEMO]["status"]["sidecar"]["environment"]
+    made.api.log.clear()
+    await made.reconcile()
+    assert made.api.log == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        RELAYS,
+        Key("Service", "metering", "demo-relay"),
+        Key("ConfigMap", "shop", "meterfabric.metering.demo"),
+        Key("ClusterRoleBinding", "", "meterfabric.metering.demo"),
+        Key("MutatingAdmissionPolicyBinding", "", "meterfabric.metering.demo"),
+        Key("Deployment", "metering", "billing-sink"),
+        Key("Secret", "metering", "billing-sink"),
+    ],
+)
+async def test_what_somebody_deletes_is_made_again(key: Key) -> None:
+    made = world()
+    await made.reconcile()
+    del made.api.held[key]
+    await made.reconcile()
+    assert key in made.api.held
+
+
+async def test_what_somebody_changes_is_put_right() -> None:
+    made = world()
+    await made.reconcile()
+    key = Key("Service", "metering", "demo-relay")
+    held = made.api.held[key]
+    await made.api.patch(key, {"spec": {"selector": {"app": "x"}}})
+    await made.reconcile()
+    assert made.api.held[key]["spec"] == held["spec"]
+
+
+async def test_a_namespace_that_leaves_loses_its_config_and_its_rights() -> None:
+    made = world()
+    await made.reconcile()
+    made.put("Namespace", "shop", "")
+    await made.reconcile()
+    assert Key("ConfigMap", "shop", "meterfabric.metering.demo") not in made.api.held
+    assert Key("ClusterRoleBinding", "", "meterfabric.metering.demo") not in made.api.held
+    assert RELAYS in made.api.held
+
+
+async def test_a_paused_fabric_is_left_alone_and_says_so() -> None:
+    made = world()
+    await made.reconcile()
+    del made.api.held[RELAYS]
+    made.put("MeteringFabric", "demo", spec={"reconcile": "Paused"}, metadata={"finalizers": [FINALIZER]})
+    await made.reconcile()
+    assert RELAYS not in made.api.held
+    assert made.condition(DEMO, "Ready")["reason"] == "Paused"
+
+
+async def test_a_damaged_authority_is_told_and_nothing_is_replaced() -> None:
+    made = world()
+    await made.reconcile()
+    made.api.held[AUTHORITY]["data"]["root-0001.pem"] = b64encode(b"?").decode()
+    before = made.api.held[AUTHORITY]["data"]
+    await made.reconcile()
+    assert made.api.held[AUTHORITY]["data"] == before
+    condition = made.condition(DEMO, "IdentityReady")
+    assert (condition["status"], condition["reason"]) == ("False", "KeysUnusable")
+    assert "KeysUnusable" in made.events()
+    assert RELAYS in made.api.held
+
+
+async def test_a_sink_of_no_fabric_says_so_and_makes_nothing() -> None:
+    made = World()
+    made.put("MeteringSink", "billing", spec={"fabric": "demo", "destination": {"file": {}}})
+    await made.reconcile()
+    assert made.condition(BILLING, "Ready")["reason"] == "NoFabric"
+    assert not [key for key in made.api.held if key.kind in ("Deployment", "StatefulSet", "Secret")]
+
+
+async def test_a_fabric_whose_names_are_too_long_for_its_logs_says_so() -> None:
+    made = World()
+    where = "n" * 50
+    made.put("MeteringFabric", "f" * 20, where, spec={})
+    made.tell()
+    key = Key("MeteringFabric", where, "f" * 20)
+    await reconcile_fabric(made.context, key)
+    assert made.condition(key, "Ready")["reason"] == "SpecInvalid"
+
+
+async def test_conditions_follow_the_children_and_each_change_is_one_event() -> None:
+    made = world()
+    await made.reconcile()
+    assert made.condition(DEMO, "Ready")["status"] == "False"
+    for key in (RELAYS, Key("Deployment", "metering", "billing-sink")):
+        replicas = made.api.held[key]["spec"]["replicas"]
+        status = {"readyReplicas": replicas, "updatedReplicas": replicas, "observedGeneration": None}
+        await made.api.patch(key, {"status": status})
+    await made.reconcile()
+    assert made.condition(DEMO, "Ready")["status"] == "True"
+    assert made.condition(BILLING, "Ready")["status"] == "True"
+    assert made.events().count("AllReachable") == 1
+
+
+async def test_a_deleted_fabric_waits_for_what_is_pending_unless_it_is_let_go() -> None:
+    made = world()
+    await made.reconcile()
+    ending = {"deletionTimestamp": "2026-11-24T12:00:00Z"}
+    await made.api.patch(DEMO, {"metadata": ending, "status": {"books": {"pending": 7}}})
+    await made.reconcile()
+    assert DEMO in made.api.held
+    assert RELAYS in made.api.held
+    assert made.condition(DEMO, "Ready")["reason"] == "WaitsForRecords"
+    assert LET_GO in made.condition(DEMO, "Ready")["message"]
+    await made.api.patch(DEMO, {"metadata": {"annotations": {LET_GO: "true"}}})
+    await made.reconcile()
+    assert DEMO not in made.api.held
+    assert RELAYS not in made.api.held
+
+
+@pytest.mark.parametrize(("on_delete", "kept"), [("Keep", True), ("Delete", False)])
+async def test_the_authority_outlives_its_fabric_unless_asked(on_delete: str, kept: bool) -> None:
+    made = world(identity={"onDelete": on_delete})
+    await made.reconcile()
+    await made.api.patch(DEMO, {"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})
+    await made.reconcile()
+    left = {key for key in made.api.held if key.kind in ("Secret", "ConfigMap")}
+    of_fabric = {AUTHORITY, Key("Secret", "metering", "demo-relay"), Key("ConfigMap", "metering", names.trust("demo"))}
+    assert (of_fabric <= left) == kept
+    assert bool(of_fabric & left) == kept
+
+
+async def test_a_fabric_made_again_goes_on_with_its_keys() -> None:
+    made = world()
+    await made.reconcile()
+    before = made.api.held[AUTHORITY]["data"]
+    await made.api.patch(DEMO, {"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})
+    await made.reconcile()
+    made.put("MeteringFabric", "demo", spec={})
+    await made.reconcile()
+    assert made.api.held[AUTHORITY]["data"] == before
+
+
+async def test_a_sinks_certificate_is_renewed_in_its_secret() -> None:
+    made = world()
+    await made.reconcile()
+    key = Key("Secret", "metering", "billing-sink")
+    before = made.api.held[key]["data"]
+    made.now += timedelta(days=11)
+    await made.reconcile()
+    after = made.api.held[key]["data"]
+    assert after["key.pem"] == before["key.pem"]
+    assert after["chain.pem"] != before["chain.pem"]
+
+
+# Certificate requests
+
+
+def pod(made: World, **metadata: Any) -> None:
+    labels = {"meterfabric.io/inject": "true"}
+    made.put(
+        "Pod",
+        "web-0",
+        "shop",
+        metadata={"uid": "u-1", "labels": labels, **metadata},
+        spec={"serviceAccountName": "web"},
+        status={"phase": "Running"},
+    )
+
+
+def request(made: World, **status: Any) -> Key:
+    subject = Producer("meterfabric.local", "metering.demo", "shop", "web", "web-0", "u-1")
+    csr = make_csr(Ed25519PrivateKey.generate(), subject.spiffe)
+    spec = {
+        "username": "system:serviceaccount:shop:web",
+        "extra": {
+            "authentication.kubernetes.io/pod-name": ["web-0"],
+            "authentication.kubernetes.io/pod-uid": ["u-1"],
+        },
+        "signerName": "meterfabric.io/producer",
+        "usages": ["client auth"],
+        "request": b64encode(csr).decode(),
+    }
+    made.put("CertificateSigningRequest", "r", "", spec=spec, status=status)
+    return Key("CertificateSigningRequest", "", "r")
+
+
+async def test_a_request_of_a_live_pod_is_approved_and_signed_by_the_fabrics_root() -> None:
+    made = world()
+    await made.reconcile()
+    pod(made)
+    key = request(made)
+    await reconcile_request(made.context, key)
+    status = made.api.held[key]["status"]
+    assert [each["type"] for each in status["conditions"]] == ["Approved"]
+    bundle = made.api.held[Key("ConfigMap", "metering", "demo-trust")]["data"]["trust.pem"]
+    verifier = ChainVerifier(TrustBundle(bundle.encode()))
+    identity = verifier.verify(b64decode(status["certificate"]), made.now, role="producer", fabric="metering.demo")
+    assert isinstance(identity.subject, Producer)
+    assert identity.subject.pod == "web-0"
+    made.api.log.clear()
+    await reconcile_request(made.context, key)
+    assert made.api.log == []
+
+
+async def test_a_request_is_denied_only_after_a_live_read() -> None:
+    made = world()
+    await made.reconcile()
+    key = request(made)
+    await reconcile_request(made.context, key)
+    (condition,) = made.api.held[key]["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == ("Denied", "NoSuchPod")
+    waiting = request(made)
+    made.api.away = True
+    with pytest.raises(OSError, match="no route"):
+        await reconcile_request(made.context, waiting)
+    made.api.away = False
+    assert "conditions" not in made.api.held[waiting]["status"]
+
+
+async def test_a_request_that_a_person_approved_isnt_signed_where_it_must_not_be() -> None:
+    made = world()
+    await made.reconcile()
+    key = request(made, conditions=[{"type": "Approved", "status": "True", "reason": "ByHand"}])
+    await reconcile_request(made.context, key)
+    assert [each["type"] for each in made.api.held[key]["status"]["conditions"]] == ["Approved", "Failed"]
+    assert "certificate" not in made.api.held[key]["status"]
+
+
+async def test_a_request_that_changed_meanwhile_is_looked_at_again() -> None:
+    made = world()
+    await made.reconcile()
+    pod(made)
+    key = request(made)
+    real = made.api.patch
+
+    async def raced(where: Key, body: Object, part: str = "") -> Object:
+        made.api.patch = real  # type: ignore[method-assign]
+        await real(where, {"metadata": {"annotations": {"x": "y"}}})
+        return await real(where, body, part)
+
+    made.api.patch = raced  # type: ignore[method-assign]
+    with pytest.raises(ApiError, match="Conflict"):
+        await reconcile_request(made.context, key)
+    await reconcile_request(made.context, key)
+    assert made.api.held[key]["status"]["certificate"]
+
+
+# Sweeping
+
+
+async def test_a_sweep_leaves_what_people_own_and_nothing_else() -> None:
+    made = world()
+    await made.reconcile()
+    made.put("Deployment", "operator", "meterfabric-system", spec={"replicas": 2}, status={})
+    settings = dataclasses.replace(SETTINGS, deployment="operator")
+    await sweep(cast(Cluster, made.api), settings)
+    assert made.api.held[Key("Deployment", "meterfabric-system", "operator")]["spec"]["replicas"] == 0
+    left = {key for key in made.api.held if key.kind in FABRIC_CHILDREN}
+    assert left == {
+        Key("ConfigMap", "metering", "demo-trust"),
+        Key("Deployment", "meterfabric-system", "operator"),
+    }
+    assert made.api.held[DEMO]["metadata"]["finalizers"] == []
+    assert {AUTHORITY, Key("Secret", "metering", "billing-sink")} <= set(made.api.held)
