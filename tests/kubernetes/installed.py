@@ -56,6 +56,13 @@ class Installed:
         status = (self.get(kind, name, namespace) or {}).get("status", {})
         return next((each for each in status.get("conditions", []) if each["type"] == wanted), {})
 
+    def said(self, pod: str, namespace: str) -> str:
+        """What the container that meters printed so far; nothing where it isn't there yet."""
+        try:
+            return self.kubectl("logs", pod, "-n", namespace, "-c", "meter")
+        except subprocess.CalledProcessError:
+            return ""
+
     def helm(self, *arguments: str) -> str:
         """What helm printed. Raises CalledProcessError."""
         return helm(self.kubernetes, *arguments)
