@@ -18,7 +18,10 @@ from meterfabric_operator.wanted import FabricFacts, SinkFacts
 
 
 def of_fabric(facts: FabricFacts) -> list[Object]:
-    """What runs for a fabric beside its Secrets and sinks, in the order in which it is applied."""
+    """What runs for a fabric beside its Secrets and sinks, in the order in which it is applied.
+
+    Where namespaces are listed, the chart made once what has no namespace.
+    """
     made = [
         trust_bundle.build(facts),
         network_policies.for_relays(facts),
@@ -26,8 +29,10 @@ def of_fabric(facts: FabricFacts) -> list[Object]:
         relay_budget.build(facts),
         relay_deployment.build(facts),
         *(namespace_config.build(facts, namespace) for namespace in facts.namespaces),
-        injection_binding.build(facts),
     ]
+    if facts.settings.namespaces:
+        return made
+    made.append(injection_binding.build(facts))
     # A binding of nobody would stand there for nothing.
     return [*made, enrolment_rights.build(facts)] if facts.namespaces else made
 

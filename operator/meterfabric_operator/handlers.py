@@ -8,7 +8,7 @@ picture is there. Nobody may act before that: what isn't known yet would look as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import kopf
@@ -82,8 +82,10 @@ class Watching:
             self._look(Key("MeteringFabric", namespace, name))
 
 
-def register(watching: Watching, kinds: dict[str, Kind]) -> kopf.OperatorRegistry:
-    """The registry that kopf runs."""
+def register(
+    watching: Watching, kinds: dict[str, Kind], children: Sequence[str] = FABRIC_CHILDREN
+) -> kopf.OperatorRegistry:
+    """The registry that kopf runs. ``children``: the kinds that run for fabrics and are watched."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     takers: dict[str, Callable[[dict[str, Any], bool], None]] = {
@@ -92,7 +94,7 @@ def register(watching: Watching, kinds: dict[str, Kind]) -> kopf.OperatorRegistr
         "Namespace": watching.namespace,
         "Pod": watching.pod,
         "CertificateSigningRequest": watching.request,
-        **dict.fromkeys(FABRIC_CHILDREN, watching.child),
+        **dict.fromkeys(children, watching.child),
     }
     for kind, take in takers.items():
         served = kinds[kind]

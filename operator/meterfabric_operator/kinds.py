@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +42,9 @@ KINDS: Final[dict[str, Kind]] = {
     "Event": Kind("events.k8s.io/v1", "events"),
 }
 
+CLUSTER_CHILDREN: Final = ("ClusterRoleBinding", "MutatingAdmissionPolicyBinding")
+"""Kinds of what a fabric needs that has no namespace."""
+
 FABRIC_CHILDREN: Final = (
     "ConfigMap",
     "Service",
@@ -48,10 +52,17 @@ FABRIC_CHILDREN: Final = (
     "StatefulSet",
     "PodDisruptionBudget",
     "NetworkPolicy",
-    "ClusterRoleBinding",
-    "MutatingAdmissionPolicyBinding",
+    *CLUSTER_CHILDREN,
 )
 """Kinds of what runs for fabrics that are watched. Secrets aren't: watching them would be reading all of them."""
+
+
+def children(namespaces: Sequence[str]) -> tuple[str, ...]:
+    """Those of them that the operator makes. ``namespaces``: the listed ones that it serves; empty for all.
+
+    Where they are listed it has no rights beyond them, and the chart made once what has no namespace.
+    """
+    return tuple(kind for kind in FABRIC_CHILDREN if not namespaces or kind not in CLUSTER_CHILDREN)
 
 
 def kinds(admission_api: str) -> dict[str, Kind]:

@@ -17,7 +17,7 @@ from meterfabric_operator.applying import Applier
 from meterfabric_operator.cluster import connect
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
-from meterfabric_operator.kinds import kinds
+from meterfabric_operator.kinds import children, kinds
 from meterfabric_operator.lease import Lease
 from meterfabric_operator.meters import Meters
 from meterfabric_operator.objects import Key
@@ -93,7 +93,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
     add_probes(app, _Health(watching.complete), meters.registry)
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds(connections=32))
     watch = kopf.operator(
-        registry=handlers.register(watching, served),
+        registry=handlers.register(watching, served, children(settings.namespaces)),
         settings=handlers.settings(served),
         clusterwide=not settings.namespaces,
         namespaces=list(settings.namespaces),

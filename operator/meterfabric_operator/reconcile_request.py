@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +33,8 @@ async def reconcile_request(context: Context, key: Key) -> None:
         await _deny(context, key, request, who)
         return
     joined = signer.fabric_of(await context.cluster.get(Key("Namespace", "", who.namespace)))
+    if not _served(context.settings.namespaces, who.namespace, joined):
+        return
     above = await _fabric(context, joined)
     pod = await context.cluster.get(Key("Pod", who.namespace, who.pod))
     verdict = signer.judge(request, who, above[1] if above else None, joined, pod)
@@ -51,6 +54,12 @@ async def reconcile_request(context: Context, key: Key) -> None:
     version = request["metadata"]["resourceVersion"]
     await context.cluster.patch(key, {"metadata": {"resourceVersion": version}, "status": certificate}, "status")
     log.info("signed", extra={"request": key.name, "subject": verdict.subject.spiffe})
+
+
+def _served(namespaces: Sequence[str], of_pod: str, joined: str) -> bool:
+    """Whether a request is ours to answer: another operator may serve the pod's namespace, or the fabric's."""
+    places = {of_pod, joined.partition(".")[0]} - {""}
+    return not namespaces or places <= set(namespaces)
 
 
 async def _fabric(context: Context, joined: str) -> tuple[Object, MeteringFabric] | None:

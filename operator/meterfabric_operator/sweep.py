@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from meterfabric_operator.cluster import Cluster, connect
-from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
+from meterfabric_operator.cluster import ApiError, Cluster, connect
+from meterfabric_operator.kinds import children, kinds
 from meterfabric_operator.objects import FINALIZER, MANAGED_BY, MANAGER, Key, Object, key_of
 from meterfabric_operator.settings import Settings
 from meterfabric_runtime.entry import enter
@@ -27,7 +27,7 @@ async def sweep(cluster: Cluster, settings: Settings) -> None:
     """Do it; doing it again does no harm. Raises as Cluster does."""
     if settings.deployment:
         await _stop_operator(cluster, Key("Deployment", settings.namespace, settings.deployment))
-    for kind in FABRIC_CHILDREN:
+    for kind in children(settings.namespaces):
         for body in await _all(cluster, settings, kind, f"{MANAGED_BY}={MANAGER}"):
             if body["metadata"]["labels"].get("app.kubernetes.io/component") != _KEPT:
                 key = key_of({**body, "kind": kind})
@@ -46,17 +46,22 @@ async def _stop_operator(cluster: Cluster, key: Key) -> None:
     """Left running, it would make again what is removed."""
     if await cluster.get(key) is None:
         return
-    await cluster.patch(key, {"spec": {"replicas": 0}})
-    while (found := await cluster.get(key)) is not None and (found.get("status") or {}).get("replicas", 0):
+    made = await cluster.patch(key, {"spec": {"replicas": 0}})
+    chosen = ",".join(f"{name}={value}" for name, value in made["spec"]["selector"]["matchLabels"].items())
+    # A Deployment counts no pod that is stopping, and it acts until it has stopped.
+    while await cluster.list("Pod", chosen, key.namespace):
         await asyncio.sleep(_LOOK_EVERY)
 
 
 async def _all(cluster: Cluster, settings: Settings, kind: str, selector: str) -> list[Object]:
-    if not cluster.kinds[kind].namespaced:
-        return await cluster.list(kind, selector)
-    return [
-        body for namespace in settings.namespaces or ("",) for body in await cluster.list(kind, selector, namespace)
-    ]
+    """All of a kind where we serve; none where the API server doesn't know the kind (any more)."""
+    places = settings.namespaces if cluster.kinds[kind].namespaced else ()
+    try:
+        return [body for place in places or ("",) for body in await cluster.list(kind, selector, place)]
+    except ApiError as error:
+        if error.status == 404:
+            return []
+        raise
 
 
 async def _main(settings: Settings, stop: Stop) -> None:

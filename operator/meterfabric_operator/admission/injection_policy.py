@@ -16,9 +16,10 @@ from meterfabric_operator.admission.sidecar import (
     spool_on_node,
     volumes,
 )
-from meterfabric_operator.objects import GROUP, Object
+from meterfabric_operator.objects import FABRIC, GROUP, Object
 
 _GIVEN = "params.status.sidecar"
+_FABRIC = "params.metadata.namespace + '.' + params.metadata.name"
 _ISTIO = "traffic.sidecar.istio.io"
 
 
@@ -61,7 +62,7 @@ def build(name: str, api_version: str, image: str, pull_policy: str = "IfNotPres
 
 
 def _values(image: str, pull_policy: str) -> Values:
-    live = Cel(f"{written('meterfabric.')} + params.metadata.namespace + '.' + params.metadata.name")
+    live = Cel(f"{written('meterfabric.')} + {_FABRIC}")
     given = Cel(
         f"{_GIVEN}.environment.map(e, {written({'name': Cel('e.name'), 'value': Cel('e.value')})})"
         f" + {written([Cel(written(each)) for each in fixed_environment()])}"
@@ -100,7 +101,7 @@ def _containers(image: str, pull_policy: str) -> str:
 def _rest() -> str:
     """The time to drain, what Istio must leave alone, and a mark that says whose sidecar it is."""
     grace = f"object.spec.?terminationGracePeriodSeconds.orValue(30) + {_GIVEN}.gracePeriodSeconds"
-    owner = Cel("params.metadata.namespace + '.' + params.metadata.name")
+    owner = Cel(_FABRIC)
     return _served(
         [_add("/spec/terminationGracePeriodSeconds", Cel(f"({grace})"))],
         _add_if_absent("metadata", "annotations", "{}"),
@@ -113,9 +114,14 @@ def _rest() -> str:
 
 
 def _served(*parts: list[str]) -> str:
-    """The patches, or none where the fabric was never reconciled."""
+    """The patches; none where the fabric was never reconciled, or isn't the one that the pod's namespace joined.
+
+    A binding of the chart's, where namespaces are listed, gives every fabric of a namespace as the parameter.
+    """
     listed = " + ".join(part[0] if part[0].startswith("(") else f"[{', '.join(part)}]" for part in parts)
-    return f"!has(params.status) || !has({_GIVEN}) ? [] : {listed}"
+    joined = f"namespaceObject.metadata.?labels[?{written(FABRIC)}].orValue('')"
+    own = "namespaceObject.metadata.name == params.metadata.namespace"
+    return f"!has(params.status) || !has({_GIVEN}) || {joined} != {_FABRIC} || {own} ? [] : {listed}"
 
 
 def _add(path: str, value: Cel) -> str:
