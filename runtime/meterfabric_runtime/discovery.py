@@ -83,7 +83,7 @@ class RelayName:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except OSError as error:
-            log.debug("the relays' name can't be resolved", extra={"name": self._host, "reason": str(error)})
+            log.debug("the relays' name can't be resolved", extra={"host": self._host, "reason": str(error)})
             return
         addresses = sorted({str(each[4][0]) for each in found})
         relays = {address: f"tcp://{_bracketed(address)}:{self._port}" for address in addresses}

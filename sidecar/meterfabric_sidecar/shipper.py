@@ -166,7 +166,7 @@ class Shipper:
             case e.Send(relay, message, frames):
                 link = self.links.get(relay)
                 if link is not None and not link.send(message, frames):
-                    log.warning("a relay's queue is full", extra={"relay": relay, "message": type(message).__name__})
+                    log.warning("a relay's queue is full", extra={"relay": relay, "kind": type(message).__name__})
             case e.SaveCursor(origin, sink, row):
                 self._spool.save_cursor(origin, sink, row)
             case e.Progress():

@@ -365,7 +365,8 @@ async def test_a_request_that_changed_meanwhile_is_looked_at_again() -> None:
 async def test_a_sweep_leaves_what_people_own_and_nothing_else() -> None:
     made = world()
     await made.reconcile()
-    made.put("Deployment", "operator", "meterfabric-system", spec={"replicas": 2}, status={})
+    selector = {"matchLabels": {"app": "operator"}}
+    made.put("Deployment", "operator", "meterfabric-system", spec={"replicas": 2, "selector": selector}, status={})
     settings = dataclasses.replace(SETTINGS, deployment="operator")
     await sweep(cast(Cluster, made.api), settings)
     assert made.api.held[Key("Deployment", "meterfabric-system", "operator")]["spec"]["replicas"] == 0
