@@ -25,10 +25,10 @@ from meterfabric_protocol.merkle import leaf_hashes
 from meterfabric_protocol.notice import Closed, Damaged, Notice
 from meterfabric_protocol.record import Split
 
-from .dedup import Admitted, Dedup
-from .flight import Flight, Notices
+from .dedup import Dedup
+from .flight import Flight, Notices, refuse
 from .gathering import Gathering, IntakeSettings, Submission
-from .ingest.intake import Conflict, Full, TooLarge, Unavailable
+from .ingest.intake import Full, TooLarge, Unavailable
 from .producer_log import ProducerLog
 from .spool import SpoolFull, StoredBatch
 from .spool.writer import Also
@@ -248,14 +248,11 @@ class Intake:
         self._flying = None
         self.waiting_bytes -= flight.bytes
         sealed = flight.sealed
-        if flight.admitted is not None:
-            if sealed is not None and flight.admitted.group is not None:
-                self._dedup.landed(flight.admitted.group, sealed.row.keys_bytes)
-                self._spool.forget_recent(self._dedup.first_seq)
-            self._answer(flight.admitted)
+        if flight.admitted is not None and sealed is not None and flight.admitted.group is not None:
+            self._dedup.landed(flight.admitted.group, sealed.row.keys_bytes)
+            self._spool.forget_recent(self._dedup.first_seq)
+        flight.answer()
         if sealed is not None:
-            if flight.notices is not None and not flight.notices.answer.done():
-                flight.notices.answer.set_result(sealed.batch)
             self._tell(sealed.batch)
             if self._log.sealer.batches >= self._most_batches and self._turning is None and self._stopped is None:
                 self._turning = asyncio.get_running_loop().create_task(self._turn_over())
@@ -294,16 +291,6 @@ class Intake:
             self._paused -= 1
             self._kick_soon()
 
-    def _answer(self, admitted: Admitted[Submission]) -> None:
-        for submission in admitted.taken:
-            if not submission.answer.done():
-                submission.answer.set_result(None)
-        # Not before: what they clash with may have been in a batch that was still on its way.
-        for submission, index in admitted.clashes:
-            if not submission.answer.done():
-                source, _, id_ = submission.split.keys[index].partition("\x1f")
-                submission.answer.set_exception(Conflict(index, source, id_))
-
     # -- when the disk doesn't take it
 
     async def _fail(self, flight: Flight, full: SpoolFull) -> None:
@@ -311,19 +298,13 @@ class Intake:
         same."""
         _LOG.error("records are refused: %s", full.reason)
         self._mending = True
-        flights = [each for each in (flight, self._ready) if each is not None]
+        waiting: list[Submission | Notices] = [*flight.waiting, *(self._ready.waiting if self._ready else [])]
+        waiting += [*self._gathering.clear(), *self._notices]
         self._ready = None
-        submissions = [s for each in flights for s in each.submissions] + self._gathering.clear()
-        notices = [each.notices for each in flights if each.notices] + list(self._notices)
         self._notices.clear()
         self.waiting_bytes = 0
-        answers: list[asyncio.Future[None] | asyncio.Future[StoredBatch]] = [
-            *(submission.answer for submission in submissions),
-            *(each.answer for each in notices),
-        ]
-        for answer in answers:
-            if not answer.done():
-                answer.set_exception(Full(full.retry_after, full.reason))
+        for each in waiting:
+            refuse(each, Full(full.retry_after, full.reason))
         self._turn.set()
         while True:
             try:
