@@ -103,6 +103,8 @@ async def operate(settings: Settings, stop: Stop) -> None:
 
     async def act() -> None:
         await watching.complete.wait()
+        # kopf took the signals when it started, and winds down for seconds, while we would go on acting.
+        stop.listen()
         await queue.run(settings.workers)
 
     started()
@@ -111,8 +113,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
     try:
         ended, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
         if tasks[0] in ended and tasks[0].exception() is None:
-            # kopf takes the signals over when it starts, and ends when one comes.
-            stop.request("signal")
+            stop.request("a signal that came while everything was listed")
         elif stopping not in ended:
             ended.pop().result()
             raise RuntimeError("a part of the operator ended by itself")

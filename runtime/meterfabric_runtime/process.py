@@ -43,6 +43,8 @@ class Stop:
         self._clock = clock
         self._deadline: float | None = None
         self.reason = ""
+        self.listen: Callable[[], None] = lambda: None
+        """Takes SIGTERM and SIGINT again, for who uses a library that takes them for itself."""
 
     def request(self, reason: str) -> None:
         """Ask for the stop; asking again changes nothing."""
@@ -106,8 +108,13 @@ async def supervise(main: Main, grace: float) -> int:
             stop.request(name)
 
     signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, on_signal, number.name)
+
+    def listen() -> None:
+        for number in signals:
+            loop.add_signal_handler(number, on_signal, number.name)
+
+    stop.listen = listen
+    listen()
     work = asyncio.ensure_future(_awaited(main(stop)))
     overdue = asyncio.ensure_future(_overdue(stop, hurry))
     try:

@@ -116,3 +116,16 @@ def test_started_freezes_what_lives() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*threshold)
+
+
+async def test_signals_that_a_library_took_can_be_taken_back() -> None:
+    taken: list[str] = []
+
+    async def main(stop: Stop) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, taken.append, "library")
+        stop.listen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+
+    assert await process.supervise(main, grace=5.0) == process.EXIT_CLEAN
+    assert not taken
