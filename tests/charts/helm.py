@@ -13,6 +13,16 @@ CHARTS = ROOT / "charts"
 
 Object = dict[str, Any]
 
+CLUSTER_SCOPED = (
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+)
+"""Kinds of the chart's objects that have no namespace."""
+
 SYSTEM = "sys"
 """The namespace of releases that are only rendered."""
 

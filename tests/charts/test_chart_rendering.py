@@ -10,20 +10,12 @@ import yaml
 from meterfabric_operator.settings import Settings
 from meterfabric_protocol.fabric import read
 from meterfabric_runtime.settings import load
-from tests.charts.helm import CHARTS, ROOT, SYSTEM, Helm, Object, environment, of_kind, pods, the
+from tests.charts.helm import CHARTS, CLUSTER_SCOPED, ROOT, SYSTEM, Helm, Object, environment, of_kind, pods, the
 from tests.charts.rights import explained, of_rules
 
 pytestmark = pytest.mark.cluster
 
 LISTED: Object = {"namespaces": {"fabrics": ["metering", "audit"], "producers": ["shop", "metering"]}}
-CLUSTER_SCOPED = (
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "MutatingAdmissionPolicy",
-    "MutatingAdmissionPolicyBinding",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-)
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
