@@ -4,12 +4,13 @@ What its FROM names is made here of Debian's packages, got by the machine's own 
 the machine's own configuration of pip. So the file that people build is the one that is tested.
 """
 
+import fcntl
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import paths
@@ -34,21 +35,20 @@ def build(tree: Path, target: str, name: str, archive: Path, say: Say) -> None:
     lacking = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
     if lacking:
         raise ImageFailed(f"images are built with {', '.join(_PROGRAMS)}: apt-get install {' '.join(lacking)}")
-    storage = paths.images() / "storage"
-    if storage.exists() and _size(storage) > STORAGE_BYTES:
-        shutil.rmtree(storage)
     base = base_image((tree / "Dockerfile").read_text())
-    with tempfile.TemporaryDirectory(prefix="meterfabric-image-") as scratch:
-        workshop = _Workshop(storage, Path(scratch))
+    with _alone() as scratch:
+        storage = paths.images() / "storage"
+        if storage.exists() and _size(storage) > STORAGE_BYTES:
+            shutil.rmtree(storage)
+        workshop = _Workshop(storage, scratch)
         if not workshop.has(base):
             say(f"making {base} of Debian's packages")
             workshop.make_base(base)
         say(f"building {name}")
         workshop.build(tree, target, name)
-        unfinished = archive.with_suffix(".new")
-        unfinished.unlink(missing_ok=True)
-        workshop.save(name, unfinished)
-        unfinished.rename(archive)
+        made = scratch / "image.tar"
+        workshop.save(name, made)
+        made.rename(archive)
 
 
 def base_image(dockerfile: str) -> str:
@@ -82,6 +82,22 @@ def apt_sources(folder: Path, suite: str) -> list[Path]:
     found = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.*"))]
     named = [path for path in found if path.suffix in {".list", ".sources"} and path.is_file()]
     return [path for path in named if suite in path.read_text().split()]
+
+
+@contextmanager
+def _alone() -> Iterator[Path]:
+    """An empty folder, and nobody else building; what a killed build left in it, such as a pip.conf, is removed."""
+    paths.images().mkdir(parents=True, exist_ok=True)
+    scratch = paths.images() / "scratch"
+    with (paths.images() / "builder.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if scratch.exists():
+            shutil.rmtree(scratch)
+        scratch.mkdir(mode=0o700)
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch)
 
 
 class _Workshop:
