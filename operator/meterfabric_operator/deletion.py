@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meterfabric_operator import conditions as c
 from meterfabric_operator import names
+from meterfabric_operator.books import of_fabric
 from meterfabric_operator.context import Context
 from meterfabric_operator.objects import FINALIZER, LET_GO, Key, Object, key_of
 from meterfabric_operator.reporting import report
@@ -17,13 +18,16 @@ async def delete_fabric(context: Context, body: Object, facts: FabricFacts) -> N
     key, metadata = key_of(body), body["metadata"]
     if FINALIZER not in metadata.get("finalizers", []):
         return
-    pending = int(((body.get("status") or {}).get("books") or {}).get("pending", 0))
+    heard = of_fabric(context.observed.books, facts)
+    told = (body.get("status") or {}).get("books") or {}
+    pending = heard.pending if heard is not None else int(told.get("pending", 0))
     if pending and (metadata.get("annotations") or {}).get(LET_GO) != "true":
         message = (
             f"{pending} records are pending: bring its sinks back, or give them up with"
             f" kubectl annotate meteringfabric {facts.name} {LET_GO}=true"
         )
-        await report(context, body, [c.Condition("Ready", "False", "WaitsForRecords", message)], {})
+        books = {"books": heard.status()} if heard is not None else {}
+        await report(context, body, [c.Condition("Ready", "False", "WaitsForRecords", message)], books)
         context.later(key, _LOOK_AGAIN)
         return
     held = context.observed.children_of(facts.id)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from meterfabric_operator import handlers
 from meterfabric_operator.applying import Applier
+from meterfabric_operator.books import Bookkeeper
 from meterfabric_operator.cluster import connect
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
@@ -92,6 +93,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
     app = web.Application()
     add_probes(app, _Health(watching.complete), meters.registry)
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds(connections=32))
+    keeper = Bookkeeper(cluster, observed, now, queue.add)
     watch = kopf.operator(
         registry=handlers.register(watching, served, children(settings.namespaces)),
         settings=handlers.settings(served),
@@ -105,7 +107,9 @@ async def operate(settings: Settings, stop: Stop) -> None:
         await watching.complete.wait()
         # kopf took the signals when it started, and winds down for seconds, while we would go on acting.
         stop.listen()
-        await queue.run(settings.workers)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(queue.run(settings.workers))
+            group.create_task(keeper.run(lease.held))
 
     started()
     tasks = [asyncio.create_task(each) for each in (watch, lease.run(), act())]

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meterfabric_operator import names
 from meterfabric_operator.objects import DIGEST, FABRIC, INJECT, SINK, Key, Object, digest, key_of
+
+if TYPE_CHECKING:
+    from meterfabric_operator.books import Books
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Observed:
         self.fabrics: dict[Key, Object] = {}
         self.sinks: dict[Key, Object] = {}
         self.children: dict[Key, Child] = {}
+        self.books: dict[Key, Books] = {}
+        """Of sinks, by their keys."""
         self._joined: dict[str, str] = {}
         self._namespaces: dict[str, set[str]] = defaultdict(set)
         self._pods: dict[str, dict[str, MeteringPod]] = defaultdict(dict)
@@ -86,6 +91,7 @@ class Observed:
         key = key_of(body)
         if gone:
             kept.pop(key, None)
+            self.books.pop(key, None)
         else:
             metadata = {name: each for name, each in body["metadata"].items() if name != "managedFields"}
             kept[key] = {**body, "metadata": metadata}

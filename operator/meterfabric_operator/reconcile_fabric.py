@@ -8,6 +8,7 @@ from typing import Any
 
 from meterfabric_operator import conditions as c
 from meterfabric_operator import fabric_children, names, sidecar_values
+from meterfabric_operator.books import of_fabric
 from meterfabric_operator.children import relay_deployment
 from meterfabric_operator.context import Context
 from meterfabric_operator.deletion import delete_fabric
@@ -130,6 +131,8 @@ async def _report(context: Context, body: Object, facts: FabricFacts, problem: s
     if roots is not None and not problem:
         more["certificateExpiry"] = _time(roots.not_after)
         more["sidecar"] = sidecar_values.build(facts)
+    if (books := of_fabric(context.observed.books, facts)) is not None:
+        more["books"] = books.status()
     await report(context, body, [c.ready(needed), *needed, c.producers_injected(pods)], more)
 
 

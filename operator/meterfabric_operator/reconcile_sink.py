@@ -79,6 +79,8 @@ async def _report(context: Context, body: Object, facts: SinkFacts, identity: Si
         "workers": {"replicas": replicas, "ready": ready, "selector": _selector(facts)},
         "certificateExpiry": identity.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
+    if (books := context.observed.books.get(key_of(body))) is not None:
+        more["books"] = books.status()
     await report(context, body, [found], more)
 
 

@@ -23,6 +23,7 @@ from meterfabric_runtime.process import Stop, started
 from meterfabric_runtime.ready import Ready, write_ready
 from meterfabric_runtime.trust import TrustFile
 from meterfabric_runtime.web import WebBounds, add_probes, serve
+from meterfabric_sink.books_page import add_books
 from meterfabric_sink.destination.base import Destination, DestinationDown, DestinationRefused
 from meterfabric_sink.destination.open import destination
 from meterfabric_sink.health import Health
@@ -63,6 +64,7 @@ async def serve_sink(settings: Settings, stop: Stop) -> None:
     health = Health(worker, links)
     app = web.Application()
     add_probes(app, health, meters.registry)
+    add_books(app, store)
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds())
     # Whoever looks finds the pages, and on them why, while the destination can't be opened.
     write_ready(settings.ready_file, Ready(os.getpid(), 0, pages.port))

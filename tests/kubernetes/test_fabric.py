@@ -60,6 +60,18 @@ def test_a_pods_records_arrive_signed_and_audited_in_postgresql(installed: Insta
     assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
+def test_the_books_are_told_by_fabric_and_sink(installed: Installed) -> None:
+    sent = int(installed.sql("SELECT count(*) FROM meterfabric.records")[0][0])
+    assert sent
+
+    def delivered(kind: str, name: str) -> int:
+        status = (installed.get(kind, name, METERING) or {}).get("status", {})
+        return int(status.get("books", {}).get("delivered", 0))
+
+    until("the fabric's books are told", SECONDS, lambda: delivered("meteringfabric", "demo") >= sent)
+    until("the sink's books are told", SECONDS, lambda: delivered("meteringsink", "billing") >= sent)
+
+
 def _address(installed: Installed, selector: str) -> str:
     found = installed.kubectl("get", "pods", "-n", METERING, "-l", selector, "-o", "jsonpath={.items[0].status.podIP}")
     assert found

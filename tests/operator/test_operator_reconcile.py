@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_operator import names
 from meterfabric_operator.applying import Applier
+from meterfabric_operator.books import Books
 from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
@@ -229,6 +230,20 @@ async def test_a_deleted_fabric_waits_for_what_is_pending_unless_it_is_let_go() 
     await made.reconcile()
     assert DEMO not in made.api.held
     assert RELAYS not in made.api.held
+
+
+async def test_a_deleted_fabric_goes_once_its_sinks_have_everything() -> None:
+    made = world()
+    made.observed.books[BILLING] = Books(10, 0, 7, int(made.now.timestamp()) - 60, made.now)
+    await made.reconcile()
+    assert made.api.held[DEMO]["status"]["books"]["pending"] == 7
+    assert made.api.held[BILLING]["status"]["books"]["oldestPending"] == "60s"
+    await made.api.patch(DEMO, {"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})
+    await made.reconcile()
+    assert DEMO in made.api.held
+    made.observed.books[BILLING] = Books(17, 0, 0, 0, made.now)
+    await made.reconcile()
+    assert DEMO not in made.api.held
 
 
 @pytest.mark.parametrize(("on_delete", "kept"), [("Keep", True), ("Delete", False)])
