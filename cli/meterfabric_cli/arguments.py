@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from meterfabric_protocol.notation import seconds
@@ -66,6 +67,37 @@ def add_record(parser: Parser) -> None:
     parser.add_argument("--id", required=True, help="the record's id")
 
 
+def add_place(parser: Parser, or_else: str = "") -> None:
+    """Which record to prove, and where to write that; `or_else`: what OUT may be besides."""
+    add_record(parser)
+    parser.add_argument(
+        "--which",
+        type=_number,
+        default=1,
+        metavar="N",
+        help="of several records with this source and id the one to prove, counted from 1 (default: %(default)s)",
+    )
+    out = f"the folder to write, made if need be{or_else}"
+    parser.add_argument("--out", required=True, metavar="OUT", type=Path, help=out)
+
+
+def add_audit(parser: Parser) -> None:
+    """What to audit, and how to judge what is pending."""
+    parser.add_argument(
+        "--columns",
+        action="store_true",
+        help="also hold the queryable columns against each record's bytes (about twice the time)",
+    )
+    parser.add_argument(
+        "--abandoned-after",
+        type=duration,
+        default="168h",
+        metavar="DURATION",
+        help="a log that isn't closed and sent nothing for so long is abandoned, its rest no longer pending"
+        " (default: %(default)s)",
+    )
+
+
 def no_record(options: argparse.Namespace) -> str:
     """What to say where no record has both."""
     return f"no record has source {options.source!r} and id {options.id!r}; audit counts what is erased or missing"
@@ -83,3 +115,9 @@ def duration(text: str) -> float:
     if not _DURATION.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 1h30m, 168h")
     return seconds(text)
+
+
+def _number(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from meterfabric_cli.arguments import EXIT_CODES, EXIT_ERROR, EXIT_INTERRUPTED, Parser
 from meterfabric_cli.errors import CommandError
 
-_COMMANDS = ("local", "send", "status", "audit", "prove", "verify", "erase")
+_COMMANDS = ("local", "send", "status", "audit", "prove", "verify", "erase", "k8s")
 """Modules of meterfabric_cli.commands, in the order of the help."""
 
 
@@ -27,6 +27,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Only what is called is imported: `verify` needs no web server and no progress bar, and each takes its time.
     for name in words[:1] if words and words[0] in _COMMANDS else _COMMANDS:
         importlib.import_module(f"meterfabric_cli.commands.{name}").add(commands)
+    return _run(parser, words)
+
+
+def kubectl_plugin(arguments: Sequence[str] | None = None) -> int:
+    """`kubectl meterfabric`: the commands of `meterfabric k8s` (kubectl runs kubectl-NAME for `kubectl NAME`)."""
+    parser = Parser(
+        prog="kubectl meterfabric",
+        description="Looks at fabrics in a Kubernetes cluster, audits their sinks, proves their records.",
+        epilog=EXIT_CODES,
+    )
+    importlib.import_module("meterfabric_cli.commands.k8s").add_commands(parser, "kubectl meterfabric")
+    return _run(parser, sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(parser: Parser, words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     # What records say of themselves may be beyond what this terminal can show.
     for stream in (sys.stdout, sys.stderr):

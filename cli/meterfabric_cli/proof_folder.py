@@ -13,6 +13,9 @@ either is itself vouched for by `voucher-2/`, and so on.
 from __future__ import annotations
 
 import contextlib
+import io
+import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,18 +49,46 @@ class ProofFiles:
     record: Part
     vouchers: tuple[Part, ...] = ()
 
+    def files(self) -> dict[str, bytes]:
+        """Content by path below the folder."""
+        found = _files("", RECORD, PROOF, self.record)
+        for number, voucher in enumerate(self.vouchers, 1):
+            found |= _files(f"{_place(Path(), number)}/", CONTINUES, CONTINUES_PROOF, voucher)
+        return found
+
     def write(self, folder: Path) -> None:
         """Write them, making the folder, and remove what an earlier proof left there. Raises CommandError."""
+        files = self.files()
         try:
-            _write(folder, RECORD, PROOF, self.record)
-            for number in range(1, MOST_VOUCHERS + 1):
-                place = _place(folder, number)
-                if number <= len(self.vouchers):
-                    _write(place, CONTINUES, CONTINUES_PROOF, self.vouchers[number - 1])
-                elif place.is_dir():
-                    _remove(place)
+            for name, content in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+            for place in (folder, *(_place(folder, number) for number in range(1, MOST_VOUCHERS + 1))):
+                if place.is_dir():
+                    _remove(place, {folder / name for name in files})
         except OSError as error:
             raise CommandError(f"--out {error.filename or folder}: {error.strerror or error}") from error
+
+    def pack(self) -> bytes:
+        """The folder as a tar archive (POSIX.1-2001 pax)."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for name, content in self.files().items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        return packed.getvalue()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> ProofFiles:
+        """What `pack` made, in a place that is not trusted. Raises CommandError."""
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                    archive.extractall(folder, filter="data")
+            except (tarfile.TarError, OSError) as error:
+                raise CommandError(f"what came is no proof: {error}") from error
+            return cls.read(Path(folder))
 
     @classmethod
     def read(cls, folder: Path) -> ProofFiles:
@@ -75,20 +106,17 @@ def _place(folder: Path, number: int) -> Path:
     return folder / f"voucher-{number}"
 
 
-def _write(folder: Path, leaf: str, proof: str, part: Part) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _files(below: str, leaf: str, proof: str, part: Part) -> dict[str, bytes]:
     contents = {leaf: part.leaf, proof: part.proof, PRODUCER: part.producer, SINK: part.sink}
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
     if part.end is not None:
-        (folder / END).write_bytes(part.end)
-    else:
-        (folder / END).unlink(missing_ok=True)
+        contents[END] = part.end
+    return {below + name: content for name, content in contents.items()}
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: Path, kept: set[Path]) -> None:
     for name in (CONTINUES, CONTINUES_PROOF, PRODUCER, SINK, END):
-        (folder / name).unlink(missing_ok=True)
+        if folder / name not in kept:
+            (folder / name).unlink(missing_ok=True)
     # Whatever else a person put there stays, and is then told by `verify`.
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -1,11 +1,16 @@
 """A proof of one record: made from the sink, verified with nothing but the trust bundle, worthless once altered."""
 
+import io
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from meterfabric_cli.errors import CommandError
+from meterfabric_cli.main import main
+from meterfabric_cli.proof_folder import ProofFiles
 from tests.cli.made_sink import MadeSink, event
 from tests.cli.running import Command, Done
 from tests.pki import Authority
@@ -48,6 +53,30 @@ def test_a_record_that_no_column_holds_is_found_and_proven(
     assert done.code == 0
     assert (tmp_path / "proof" / "record.json").read_bytes() == STRANGE.encode()
     assert meterfabric("verify", tmp_path / "proof", "--trust", any_sink.trust).code == 0
+
+
+def test_a_proof_on_standard_output_is_the_same_folder_as_an_archive(
+    sink: MadeSink, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    sink.take(sink.log().open().records(3))
+    assert main(["prove", "--sink", sink.url, "--source", "//meter", "--id", "event-1", "--out", "-"]) == 0
+    packed, told = capfdbinary.readouterr()
+    assert told.startswith(b"-: proof of leaf 1 of ")
+    ProofFiles.unpack(packed).write(tmp_path / "unpacked")
+    assert main(["verify", str(tmp_path / "unpacked"), "--trust", str(sink.trust)]) == 0
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert archive.extractfile("record.json").read() == event(1)  # type: ignore[union-attr]
+
+
+def test_what_is_no_archive_of_a_proof_is_told_and_writes_nowhere_else(tmp_path: Path) -> None:
+    for name in ("../outside", "record.json"):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo(name))
+        with pytest.raises(CommandError):
+            ProofFiles.unpack(packed.getvalue())
+    with pytest.raises(CommandError, match="what came is no proof"):
+        ProofFiles.unpack(b"nothing")
 
 
 def test_what_isnt_there_has_no_proof(sink: MadeSink, meterfabric: Command, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ PARTS = {
     "sink": ["sink", "postgres"],
     "operator": ["operator"],
     "client": ["client"],
-    "cli": ["cli", "sidecar", "relay", "sink", "postgres", "client"],
+    "cli": ["cli", "sidecar", "relay", "sink", "postgres", "client", "k8s"],
 }
 # The runtime is shared, and each of its modules needs what the components that use it have.
 SHARED = {"runtime": ["sidecar", "relay", "sink", "operator"]}
@@ -34,7 +34,7 @@ def installed_by(extras: list[str]) -> set[str]:
     """The distributions that `meterfabric[extras]` asks for."""
     names = set()
     for requirement in requires("meterfabric") or []:
-        extra = re.search(r"extra == ['\"]([a-z]+)['\"]", requirement)
+        extra = re.search(r"extra == ['\"]([a-z0-9]+)['\"]", requirement)
         if extra is None or extra[1] in extras:
             names.add(name_of(requirement))
     return names

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_sink, add_trust, command, duration
+from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_audit, add_sink, add_trust, command
 from meterfabric_cli.auditing.log_audit import LogAudit
 from meterfabric_cli.auditing.report import as_json, as_text
 from meterfabric_cli.auditing.sink_audit import audit
@@ -29,19 +29,7 @@ def add(commands: Subparsers) -> None:
     add_sink(parser)
     add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
-    parser.add_argument(
-        "--columns",
-        action="store_true",
-        help="also hold the queryable columns against each record's bytes (about twice the time)",
-    )
-    parser.add_argument(
-        "--abandoned-after",
-        type=duration,
-        default="168h",
-        metavar="DURATION",
-        help="a log that isn't closed and sent nothing for so long is abandoned, its rest no longer pending"
-        " (default: %(default)s)",
-    )
+    add_audit(parser)
 
 
 def run(options: argparse.Namespace) -> int:

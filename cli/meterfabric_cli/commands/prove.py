@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_record, add_sink, command, no_record
+from meterfabric_cli.arguments import EXIT_NOT, EXIT_WHOLE, Subparsers, add_place, add_sink, command, no_record
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.inputs import sink
 from meterfabric_cli.proving import prove
 from meterfabric_protocol.errors import ProtocolError
 from meterfabric_sink.destination.open import shown_url
+
+_STDOUT = Path("-")
 
 
 def add(commands: Subparsers) -> None:
@@ -23,15 +26,7 @@ def add(commands: Subparsers) -> None:
         run,
     )
     add_sink(parser)
-    add_record(parser)
-    parser.add_argument(
-        "--which",
-        type=_number,
-        default=1,
-        metavar="N",
-        help="of several records with this source and id the one to prove, counted from 1 (default: %(default)s)",
-    )
-    parser.add_argument("--out", required=True, metavar="OUT", type=Path, help="the folder to write, made if need be")
+    add_place(parser, "; - writes it to standard output, as a tar archive")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,15 +44,15 @@ def run(options: argparse.Namespace) -> int:
         except (ProtocolError, ValueError) as error:
             where = shown_url(options.sink)
             raise CommandError(f"--sink {where}: {error}; run audit to see what is wrong with it") from error
-    files.write(options.out)
-    print(f"{options.out}: proof of leaf {chosen.index} of {chosen.origin}")
+    told = sys.stdout
+    if options.out == _STDOUT:
+        sys.stdout.buffer.write(files.pack())
+        told = sys.stderr
+    else:
+        files.write(options.out)
+    print(f"{options.out}: proof of leaf {chosen.index} of {chosen.origin}", file=told)
     for number, other in enumerate(found, 1):
         if other != chosen:
-            print(f"the same source and id are also at leaf {other.index} of {other.origin}: --which {number}")
+            where = f"leaf {other.index} of {other.origin}"
+            print(f"the same source and id are also at {where}: --which {number}", file=told)
     return EXIT_WHOLE
-
-
-def _number(text: str) -> int:
-    if text.isdecimal() and int(text):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
