@@ -41,6 +41,8 @@ async def reconcile_request(context: Context, key: Key) -> None:
     if isinstance(verdict, signer.Deny) or above is None:
         assert isinstance(verdict, signer.Deny)
         await _deny(context, key, request, verdict)
+        if pod is not None:
+            await context.events.tell(pod, "Warning", "CertificateDenied", f"{verdict.reason}: {verdict.message}")
         return
     body, fabric = above
     held = await context.secrets.roots(facts_of(context, body, fabric))

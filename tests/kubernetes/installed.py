@@ -190,8 +190,13 @@ def namespace(name: str, **labels: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
-def metering(installed: Installed, name: str, count: int, *, then: str = "", **labels: str) -> dict[str, Any]:
-    """A pod's spec and labels that sends so many records, one request each, and then does as `then` (Python) says."""
+def metering(
+    installed: Installed, name: str, count: int, *, pause: float = 0.0, then: str = "", **labels: str
+) -> dict[str, Any]:
+    """A pod's spec and labels that sends so many records, one request each, and then does as `then` (Python) says.
+
+    `pause`: seconds between two records.
+    """
     program = f"""
 import json, time, urllib.request
 for number in range({count}):
@@ -201,6 +206,7 @@ for number in range({count}):
     request = urllib.request.Request("http://127.0.0.1:8280/api/v1/events", body, headers)
     with urllib.request.urlopen(request) as answer:
         assert answer.status == 204
+    time.sleep({pause})
 print("sent", flush=True)
 {then}
 """

@@ -346,6 +346,14 @@ async def test_a_request_is_denied_only_after_a_live_read() -> None:
     assert "conditions" not in made.api.held[waiting]["status"]
 
 
+async def test_a_pod_that_is_denied_is_told_why() -> None:
+    made = world()
+    await made.reconcile()
+    pod(made, labels={})
+    await reconcile_request(made.context, request(made))
+    assert "CertificateDenied" in made.events()
+
+
 async def test_a_request_that_a_person_approved_isnt_signed_where_it_must_not_be() -> None:
     made = world()
     await made.reconcile()
