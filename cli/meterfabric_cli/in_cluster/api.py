@@ -58,7 +58,8 @@ class Api:
         try:
             _config.load_kube_config(kubeconfig, context, client_configuration=self._settings)
         except (config.ConfigException, OSError, TypeError, ValueError) as error:
-            raise CommandError(f"no cluster: {error}; --kubeconfig FILE or --context NAME choose one") from error
+            why = str(error).rstrip(".")
+            raise CommandError(f"no cluster: {why}; --kubeconfig FILE or --context NAME choose one") from error
         self._settings.retries = False
         self._api: Any = client.ApiClient(self._settings)
 
