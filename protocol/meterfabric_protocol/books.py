@@ -22,7 +22,7 @@ Fate: TypeAlias = Literal[
     "repeated",  # passed over here, because the same batch is held in the log that this one repeats
     "damaged",  # passed over, or not repeated: found damaged on the sidecar's disk, a notice says so
     "expired",  # passed over: given up for this sink, a notice says so
-    "lost",  # passed over: the sink had received it and lost it, a notice says so
+    "lost",  # passed over, or not held: the sink had received it and lost it, a notice says so
     "unowed",  # passed over or not sent: from before the sink joined or after it left, a notice says so
     "missing",  # lost with the sidecar's disk, as the next log says, or on a branch of a forked log that it gave up
     "pending",  # not held: behind the position, and the pod may yet send it
@@ -71,10 +71,15 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class LogBooks:
-    """One log's stretches, ascending and without gaps from leaf 0 to `size`, the newest leaf heard of."""
+    """One log's stretches, ascending and without gaps from leaf 0 to `size`, the newest leaf heard of.
+
+    ``parted``: where the log parted, the sink may hold the leaves of one branch, and have lost those of the pod's own
+    that stood in their place, as a notice says. Both were accepted, so these stretches count beside the others.
+    """
 
     origin: str
     stretches: tuple[Stretch, ...]
+    parted: tuple[Stretch, ...] = ()
 
     @property
     def size(self) -> int:
@@ -83,7 +88,8 @@ class LogBooks:
 
     def count(self, fate: Fate, *of: Content) -> int:
         """Leaves of that fate, of these contents or of any."""
-        return sum(each.leaves for each in self.stretches if each.fate == fate and (not of or each.of in of))
+        every = (*self.stretches, *self.parted)
+        return sum(each.leaves for each in every if each.fate == fate and (not of or each.of in of))
 
     @property
     def records(self) -> dict[Fate, int]:
@@ -118,6 +124,8 @@ class _Said:
     """Whether the sink joined while this log was the pod's present one."""
     later: list[str] = field(default_factory=list)
     """The logs that go this one on."""
+    ends: list[int] = field(default_factory=list)
+    """Where they say that it ends: past the first of these it may have parted."""
 
 
 def account(logs: Iterable[LogEvidence], sink: str, vanished: Collection[str] = ()) -> list[LogBooks]:
@@ -181,6 +189,7 @@ def _read(logs: Iterable[LogEvidence], sink: str) -> dict[str, _Said]:
                 case notices.Continues():
                     before = said.setdefault(notice.previous, _Said())
                     before.later.append(log.held.origin)
+                    before.ends.append(notice.size)
                     before.again += [(again.first, again.size) for again in notice.again]
                     about.repeated += [(notice.previous, again) for again in notice.again]
                     if isinstance(notice.heard, int):
@@ -205,7 +214,16 @@ def _books(
         stretches.append(Stretch(at, log.held.size, "unknown", "unexplained"))
         at = log.held.size
     stretches += _behind(log.held, at, said, "unowed" if over else "abandoned" if vanished else "pending")
-    return LogBooks(log.held.origin, tuple(stretches))
+    return LogBooks(log.held.origin, tuple(stretches), _parted(stretches, said))
+
+
+def _parted(stretches: Iterable[Stretch], said: _Said) -> tuple[Stretch, ...]:
+    """What of the pod's own branch is lost where another's leaves are held."""
+    end = min(said.ends, default=None)
+    lost = [] if end is None else [(max(end, first), size) for first, size in said.lost]
+    held = [(each.first, each.size) for each in stretches if each.fate == "delivered"]
+    parts = [part for each in held for part in split(each, lost)[0]]
+    return tuple(Stretch(*each, "unknown", "lost") for part in parts for each in split(part, said.again)[1])
 
 
 def _passed(
@@ -258,10 +276,15 @@ def _behind(held: Held, at: int, said: _Said, waiting: Fate) -> list[Stretch]:
     inside, outside = split((at, cut), unowed)
     stretches = [Stretch(*each, "unknown", "unowed") for each in inside]
     stretches += [Stretch(*each, "unknown", waiting) for each in outside]
-    inside, outside = split((cut, end), said.again)
-    stretches += [Stretch(*each, "unknown", "repeated") for each in inside]
-    for part in outside:
-        damaged, missing = split(part, said.damaged)
-        stretches += [Stretch(*each, "unknown", "damaged") for each in damaged]
-        stretches += [Stretch(*each, "unknown", "missing") for each in missing]
+    left = [(cut, end)]
+    past: tuple[tuple[Fate, list[Range]], ...] = (
+        ("repeated", said.again),
+        ("damaged", said.damaged),
+        ("lost", said.lost),
+        ("missing", [(cut, end)]),
+    )
+    for fate, ranges in past:
+        parts = [split(part, ranges) for part in left]
+        stretches += [Stretch(*each, "unknown", fate) for inside, _ in parts for each in inside]
+        left = [each for _, outside in parts for each in outside]
     return sorted(stretches, key=lambda each: each.first)

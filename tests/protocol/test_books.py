@@ -114,6 +114,16 @@ def test_what_a_fork_could_not_repeat_is_damaged_where_a_notice_says_so() -> Non
     assert fates(books) == [(0, 3, "delivered"), (3, 5, "repeated"), (5, 7, "damaged"), (7, 9, "missing")]
 
 
+def test_what_a_sink_lost_of_one_branch_counts_beside_what_it_holds_of_another() -> None:
+    fork = notice.Continues(log=LATER, previous=LOG, size=3, root=ROOT, heard=9, reason="forked")
+    said = (fork, notice.LostBySink(log=LOG, sink="billing", ranges=((3, 8),)))
+    old = evidence(batch(0, 3), batch(3, 5), head=9, final_size=3)
+    books, _ = account([old, evidence(said=said, log=LATER)], "billing")
+    assert fates(books) == [(0, 3, "delivered"), (3, 5, "delivered"), (5, 8, "lost"), (8, 9, "missing")]
+    assert [(each.first, each.size, each.fate) for each in books.parted] == [(3, 5, "lost")]
+    assert (books.records["delivered"], books.records["lost"]) == (5, 5)
+
+
 def test_what_a_sink_that_left_did_not_get_is_unowed() -> None:
     said = notice.SinkLeft(log=LOG, sink="billing", size=3)
     (books,) = account([evidence(batch(0, 3), head=9, said=(said,))], "billing")

@@ -29,6 +29,24 @@ def check(world: World) -> None:
         delivered = _delivered(world, sink, destination.rows)
         if sink in owed:
             _balance(world, owed[sink], destination.rows, delivered)
+            _alarmed(world, sink, destination.rows)
+
+
+def _alarmed(world: World, sink: str, rows: Rows) -> None:
+    """Where a sink holds another branch of a log than its pod does, somebody was told."""
+    for pod, sidecar in world.sidecars.items():
+        for log in sidecar.disk.logs.values():
+            theirs = {b.size: checkpoint.parse(b.note).checkpoint.root for b in rows.batches.get(log.origin, ())}
+            held = max(theirs, default=0)
+            parted = next((b.size for b in log.batches if b.size <= held and theirs.get(b.size) != b.root), None)
+            if parted is None:
+                continue
+            words = {"equivocation"}
+            if log.superseded_at is not None and parted > log.superseded_at:
+                # What was sealed while the log was about to end behind what the sink told of.
+                words.add("spool-behind")
+            if not any((word, log.origin) in world.alarms for word in words):
+                raise Violation("no-alarm", f"{sink} holds another branch of {log.origin} than {pod}")
 
 
 def _leaves(batch: StoredBatch) -> list[bytes]:
@@ -133,6 +151,8 @@ def _noticed(world: World, policy: SinkPolicy, rows: Rows) -> list[tuple[str, in
                 found += [(log, a, b) for a, b in ranges if (log, a) in ledger.rotten]
             case notices.Expired(log=log, ranges=ranges, sink=of) if of == sink and _may_expire(policy):
                 found += [(log, a, b) for a, b in ranges]
+            case notices.SinkJoined(log=log, size=size, sink=of) if of == sink and sink in ledger.joined:
+                found.append((log, 0, size))
             case notices.LostBySink(log=log, ranges=ranges, sink=of) if of == sink and sink in ledger.restored:
                 found += [(log, a, b) for a, b in ranges]
     return found

@@ -71,12 +71,16 @@ class Destination:
         doubt = self.flaky and self._random.random() < self.flaky
         if doubt and self._random.random() < 0.5:
             raise Down
+        self.write(updates)
+        if doubt:
+            raise Down
+
+    def write(self, updates: Sequence[LogUpdate]) -> None:
+        """The same, whether it is up or not."""
         for update in updates:
             self.check(update)
         for update in updates:
             self._write(update)
-        if doubt:
-            raise Down
 
     def check(self, update: LogUpdate) -> None:
         """The compare of compare-and-set."""

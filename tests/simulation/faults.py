@@ -8,6 +8,7 @@ from random import Random
 from typing import Final, TypeAlias
 
 from . import setup
+from .clone import Clone
 from .liar import LIES
 from .world import Config, World
 
@@ -224,6 +225,29 @@ def _restored_and_replayed(random: Random, config: Config, left: float) -> tuple
     return (sink, back, delay, often), happen
 
 
+def _restored_and_cloned(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
+    """A sink goes back in time, and takes there what a copy of the spool says next."""
+    pod, sink, delay = _pod(random, config), _sink(random, config), random.uniform(0.1, 2.0)
+    back, seed = random.uniform(0.5, max(0.6, left)), random.random()
+    # Mostly the pod goes on as well, so that the two part; once all sinks have it, its payload may go.
+    counts = random.choice(((), (3,), (2, 1), (1, 1, 1)))
+    records = [_submit(pod, random.randint(1_000, 1_000_000), count) for count in counts]
+
+    def happen(world: World) -> None:
+        world.back_up_sink(sink)
+        clone = Clone(world, pod)
+        for number, submit in enumerate(records):
+            world.kernel.at(0.01 + 0.2 * number, lambda submit=submit: submit(world))  # type: ignore[misc]
+
+        def return_to_it() -> None:
+            world.restore_sink(sink, delay)
+            clone.feed(sink, Random(seed))
+
+        world.kernel.at(back, return_to_it)
+
+    return (pod, sink, back, delay, counts), happen
+
+
 def _sinks_change(random: Random, config: Config, left: float) -> tuple[tuple[object, ...], Action]:
     every = [*config.sinks, *config.joiners]
     chosen = random.sample(every, random.randint(1, len(every)))
@@ -307,4 +331,5 @@ FAULTS: Final[dict[str, Draw]] = {
     "part": _part,
     "cut": _cut,
     "storm": _storm,
+    "restored-and-cloned": _restored_and_cloned,
 }

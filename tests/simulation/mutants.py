@@ -16,8 +16,6 @@ from msgspec import structs
 
 from meterfabric_protocol import checkpoint as checkpoints
 from meterfabric_protocol.cosignature import cosign
-from meterfabric_protocol.delivery import answer as answers
-from meterfabric_protocol.delivery import effects as fx
 from meterfabric_protocol.delivery.appending import Appender, Change
 from meterfabric_protocol.delivery.credit import Pool
 from meterfabric_protocol.delivery.cursor import Cursor
@@ -34,6 +32,7 @@ from meterfabric_protocol.delivery.stored import LogUpdate, StoredBatch
 from meterfabric_protocol.delivery.upkeep import Upkeep
 from meterfabric_protocol.merkle import CompactRange
 
+from . import bugs
 from .destination import Destination
 from .logs import Logs
 from .worker import Worker
@@ -63,153 +62,6 @@ def _instead(owner: type, name: str, make: Callable[[Any], Any]) -> Plant:
 
 def _always(value: Any) -> Callable[[Any], Any]:
     return lambda _: lambda *arguments, **named: value
-
-
-# The producer
-
-
-def _any_session(old: Any) -> Any:
-    def answered(self: ProducerCore, link: Any, body: bytes, signature: bytes, now: float) -> Any:
-        answer = answers.read(body)
-        cursor = self._cursor(answer.origin, answer.sink)
-        if cursor is None:
-            return []
-        nonce, link.nonce, cursor.epoch = link.nonce, answer.nonce, answer.epoch
-        try:
-            return old(self, link, body, signature, now)
-        finally:
-            link.nonce = nonce
-
-    return answered
-
-
-def _advance_on_position(old: Any) -> Any:
-    def position(self: Outcomes, log: Log, cursor: Cursor, answer: Any, now: float) -> Any:
-        effects = old(self, log, cursor, answer, now)
-        if cursor.acked < answer.size <= log.size:
-            cursor.acked = cursor.sent = answer.size
-        return effects
-
-    return position
-
-
-def _floor_of_the_first(_: Any) -> Any:
-    def floor(self: Log) -> int:
-        return max((cursor.floor for cursor in self.cursors.values()), default=0)
-
-    return floor
-
-
-def _floor_of_what_is_sent(_: Any) -> Any:
-    def floor(self: Log) -> int:
-        return min((cursor.sent for cursor in self.cursors.values()), default=0)
-
-    return floor
-
-
-def _expire_in_silence(_: Any) -> Any:
-    def expire(self: Upkeep, origin: str, sink: str, size: int, reason: str, now: float) -> list[fx.Effect]:
-        log = self.logs.get(origin)
-        cursor = log.cursors.get(sink) if log else None
-        if log is not None and cursor is not None and size > cursor.floor:
-            cursor.excuse(cursor.floor, size)
-            return self._drops(log, now)
-        return []
-
-    return expire
-
-
-def _lose_in_silence(_: Any) -> Any:
-    def excuse_loss(self: Upkeep, log: Log, cursor: Cursor, parcel: fx.Parcel) -> list[fx.Effect]:
-        cursor.excuse(parcel.first, parcel.size)
-        return []
-
-    return excuse_loss
-
-
-def _damage_in_silence(_: Any) -> Any:
-    def damaged(self: Upkeep, origin: str, first: int, size: int, cause: str) -> list[fx.Effect]:
-        log = self.logs.get(origin)
-        if log is not None:
-            log.discard(first)
-            for cursor in log.cursors.values():
-                cursor.excuse(first, size)
-        return self._seal((), list)
-
-    return damaged
-
-
-def _join_at_the_end(_: Any) -> Any:
-    def join(self: Upkeep, log: Log, sink: str) -> list[fx.Effect]:
-        log.cursors[sink] = Cursor(sink)
-        log.cursors[sink].excuse(0, log.size)
-        return []
-
-    return join
-
-
-def _no_rewind(_: Any) -> Any:
-    def fail(self: Routes, cursor: Cursor, now: float) -> None:
-        cursor.deadline = None
-
-    return fail
-
-
-def _ignore_conflicts(old: Any) -> Any:
-    def of(self: Outcomes, answer: Any, link: Any, log: Log, cursor: Cursor, now: float) -> Any:
-        if answer.kind != "conflict":
-            return old(self, answer, link, log, cursor, now)
-        cursor.rewind()
-        self._routes.back_off(cursor, now)
-        return []
-
-    return of
-
-
-def _fork_at_the_sink(old: Any) -> Any:
-    def end(self: Outcomes, log: Log, cursor: Cursor, common: int, answer: Any) -> Any:
-        log.superseded_at = log.size
-        return [fx.Fork(log.origin, log.size, cursor.sink)]
-
-    return end
-
-
-# The shell's part of the rules
-
-
-def _repeat_nothing(old: Any) -> Any:
-    def repeat(self: Logs, batch: Any, kind: str) -> None:
-        return None
-
-    return repeat
-
-
-def _answer_at_once(old: Any) -> Any:
-    def submit(self: Logs, records: list[bytes]) -> None:
-        old(self, records)
-        self.world.ledger.answered(self.name, [r for r in records if r in self.world.ledger.records])
-
-    return submit
-
-
-def _unseen_rot(old: Any) -> Any:
-    def rot(self: Logs, origin: str, batch: Any) -> None:
-        old(self, origin, batch)
-        changed = next(each for each in self.disk.logs[origin].batches if each.first == batch.first)
-        self.disk.change(origin, batch.first, replace(changed, rotten=False))
-
-    return rot
-
-
-def _forget_unfinished(old: Any) -> Any:
-    def tick(self: Upkeep, now: float) -> list[fx.Effect]:
-        effects: list[fx.Effect] = old(self, now)
-        for log in [log for log in self.logs.values() if not log.active]:
-            del self.logs[log.origin]
-            effects.append(fx.Forget(log.origin))
-        return effects
-
-    return tick
 
 
 # The relay
@@ -340,34 +192,58 @@ def _answer_before_the_commit(old: Any) -> Any:
 MUTANTS: Final = (
     Mutant(
         "answers to any session and epoch are believed",
-        _instead(ProducerCore, "_answered", _any_session),
+        _instead(ProducerCore, "_answered", bugs.any_session),
         ("restored-and-replayed",),
     ),
     Mutant("answers are believed unsigned", _instead(Link, "prove", _always(None)), ("lie",)),
     Mutant(
         "a cursor advances on a position",
-        _instead(Outcomes, "_position", _advance_on_position),
+        _instead(Outcomes, "_position", bugs.advance_on_position),
         ("roll-back", "lie"),
     ),
-    Mutant("a payload is dropped once the first sink has it", _instead(Log, "floor", _floor_of_the_first), ("crash",)),
-    Mutant("a payload is dropped before its receipt", _instead(Log, "floor", _floor_of_what_is_sent), ("sink-away",)),
-    Mutant("records expire without a notice", _instead(Upkeep, "expire", _expire_in_silence), ("sink-away",)),
+    Mutant(
+        "a payload is dropped once the first sink has it", _instead(Log, "floor", bugs.floor_of_the_first), ("crash",)
+    ),
+    Mutant(
+        "a payload is dropped before its receipt", _instead(Log, "floor", bugs.floor_of_what_is_sent), ("sink-away",)
+    ),
+    Mutant("records expire without a notice", _instead(Upkeep, "expire", bugs.expire_in_silence), ("sink-away",)),
     Mutant(
         "what a sink lost is passed over without a notice",
-        _instead(Upkeep, "excuse_loss", _lose_in_silence),
+        _instead(Upkeep, "excuse_loss", bugs.lose_in_silence),
         ("sink-restored",),
     ),
-    Mutant("damage is passed over without a notice", _instead(Upkeep, "damaged", _damage_in_silence), ("rot",)),
-    Mutant("a sink that joins is owed nothing", _instead(Upkeep, "_join", _join_at_the_end), ("sinks-change",)),
+    Mutant("damage is passed over without a notice", _instead(Upkeep, "damaged", bugs.damage_in_silence), ("rot",)),
+    Mutant("a sink that joins is owed nothing", _instead(Upkeep, "_join", bugs.join_at_the_end), ("sinks-change",)),
     Mutant("every batch may be passed over", _instead(Cursor, "excuses", _always(True)), ("sink-restored",)),
-    Mutant("without an answer nothing is sent again", _instead(Routes, "fail", _no_rewind), ("storm",)),
-    Mutant("conflicts are waited out", _instead(Outcomes, "of", _ignore_conflicts), ("roll-back",)),
-    Mutant("a fork ends where our log does", _instead(Outcomes, "_end", _fork_at_the_sink), ("roll-back",)),
+    Mutant("without an answer nothing is sent again", _instead(Routes, "fail", bugs.no_rewind), ("storm",)),
+    Mutant("conflicts are waited out", _instead(Outcomes, "of", bugs.ignore_conflicts), ("roll-back",)),
+    Mutant("a fork ends where our log does", _instead(Outcomes, "_end", bugs.fork_at_the_sink), ("roll-back",)),
+    Mutant(
+        "a conflict seen only on a probe raises no alarm",
+        _instead(Outcomes, "_conflict_with_head", bugs.probes_tell_nothing),
+        ("restored-and-cloned",),
+    ),
+    Mutant(
+        "an equivocation raises no alarm",
+        _instead(Outcomes, "of", bugs.equivocate_in_silence),
+        ("restored-and-cloned",),
+    ),
+    Mutant(
+        "what a sink lost past the end of a log is not said",
+        _instead(Log, "has_lost", bugs.past_the_end_all_is_well),
+        ("restored-and-cloned",),
+    ),
+    Mutant(
+        "that a sink holds our log is never proved",
+        _instead(Outcomes, "_position", bugs.believe_where_it_is),
+        ("restored-and-cloned",),
+    ),
     Mutant("the window is not kept", _instead(Sender, "_ready", _always(True)), ("sink-away",)),
-    Mutant("a fork repeats nothing", _instead(Logs, "_repeat", _repeat_nothing), ("roll-back",)),
-    Mutant("records are answered before they are durable", _instead(Logs, "submit", _answer_at_once), ("crash",)),
-    Mutant("damage on the disk is not seen", _instead(Logs, "rot", _unseen_rot), ("rot",)),
-    Mutant("an old log is forgotten unfinished", _instead(Upkeep, "tick", _forget_unfinished), ("lose-key",)),
+    Mutant("a fork repeats nothing", _instead(Logs, "_repeat", bugs.repeat_nothing), ("roll-back",)),
+    Mutant("records are answered before they are durable", _instead(Logs, "submit", bugs.answer_at_once), ("crash",)),
+    Mutant("damage on the disk is not seen", _instead(Logs, "rot", bugs.unseen_rot), ("rot",)),
+    Mutant("an old log is forgotten unfinished", _instead(Upkeep, "tick", bugs.forget_unfinished), ("lose-key",)),
     Mutant("a relay grants the same memory twice", _instead(Pool, "grants", _grant_twice)),
     Mutant("a session's end frees what is in flight", _instead(Pool, "close", _free_what_is_in_flight), ("crash",)),
     Mutant("a relay takes what it never granted", _instead(Pool, "use", _take_without_credit)),

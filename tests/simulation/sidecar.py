@@ -117,8 +117,12 @@ class Sidecar(Logs):
 
     @property
     def asking(self) -> bool:
-        """Whether a sink has yet to say where it is."""
-        return any(not cursor.known for log in self.core.logs.values() for cursor in log.cursors.values())
+        """Whether a sink has yet to say where it is, or to show it."""
+        return any(
+            not cursor.known or cursor.proving or cursor.showing
+            for log in self.core.logs.values()
+            for cursor in log.cursors.values()
+        )
 
     @property
     def quiet(self) -> bool:
@@ -126,7 +130,7 @@ class Sidecar(Logs):
         if not self.running or self._jobs or self._flying is not None:
             return False
         return all(
-            cursor.acked >= log.end and not cursor.flights and cursor.awaiting_notice is None and not cursor.walking
+            cursor.acked >= log.end and (cursor.showing or not cursor.flights) and cursor.settled
             for log in self.core.logs.values()
             for cursor in log.cursors.values()
         )
@@ -171,7 +175,7 @@ class Sidecar(Logs):
                         raise Violation("believed-a-lie", f"{self.name}: {effect.sink} does not hold {where}")
                 case fx.Alarm(word, origin, sink, detail):
                     self.kernel.trace(self.name, f"ALARM {word} {origin[-6:]} {sink}: {detail}")
-                    self.world.alarms[word] = self.world.alarms.get(word, 0) + 1
+                    self.world.alarms.add((word, origin))
                 case _:
                     pass
 
@@ -182,7 +186,7 @@ class Sidecar(Logs):
         parcels: list[fx.Parcel] = []
         log = self.disk.logs.get(origin)
         for batch in log.batches if log else ():
-            if batch.first < first or (parcels and max_bytes <= 0):
+            if batch.size <= first or (parcels and max_bytes <= 0):
                 continue
             if batch.rotten and batch.payload is not None:
                 batch = self._quarantine(origin, batch)  # noqa: PLW2901

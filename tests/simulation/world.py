@@ -54,7 +54,8 @@ class World:
         self.policies: tuple[SinkPolicy, ...] = config.sinks
         self.relay_names: tuple[str, ...] = config.relays
         self.operator_up = True
-        self.alarms: dict[str, int] = {}
+        self.alarms: set[tuple[str, str]] = set()
+        """What sidecars raised an alarm about: the word and the log."""
         self._offsets: dict[str, float] = {}
         self.sidecars = {pod: Sidecar(self, pod) for pod in config.pods}
         self.relays = {name: Liar(self, name) for name in config.relays}

@@ -34,7 +34,8 @@ class Cursor:
     answers to an earlier one count for nothing. `known`: the sink told its position since this session of work began;
     `told` is what it said last. `walking`: the sink holds another log under this origin, and its answers to one batch
     after another from leaf 0 on will tell where they part. `joining`: no notice says yet from which leaf on the sink is
-    owed. `via` is the relay in use.
+    owed. `proving`: that the sink holds our log up to `acked` is only concluded, and the batch that ends there is to be
+    shown it again before anything else; without a `root`, `acked` is what the sink said. `via` is the relay in use.
     """
 
     sink: str
@@ -50,6 +51,7 @@ class Cursor:
     known: bool = False
     told: int = 0
     walking: bool = False
+    proving: bool = False
     probing: bool = False
     via: str | None = None
     moving: bool = False
@@ -90,11 +92,21 @@ class Cursor:
     @property
     def settled(self) -> bool:
         """Whether `floor` is what is owed now: no notice that changes it is under way, no walk looks for it."""
-        return self.awaiting_notice is None and not self.walking
+        return self.awaiting_notice is None and not self.walking and (bool(self.root) or not self.acked)
+
+    @property
+    def showing(self) -> bool:
+        """Whether what it has is being shown to the sink again, to prove it."""
+        return bool(self.flights) and self.flights[0].first < self.acked
 
     def walk(self) -> None:
         """Find out from leaf 0 on where the sink's log parts from ours."""
-        self.acked, self.root, self.walking = 0, b"", True
+        self.acked, self.root, self.walking, self.proving = 0, b"", True, False
+        self.rewind()
+
+    def fall_back(self, size: int) -> None:
+        """The sink says that it holds no more than this, which may be no boundary of our log."""
+        self.acked, self.root = size, EMPTY_ROOT if size == 0 else b""
 
     def excuses(self, parcel: Parcel) -> bool:
         """Whether a notice permits this batch to be passed over as a stub."""

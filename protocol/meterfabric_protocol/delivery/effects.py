@@ -111,7 +111,10 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Read sealed batches from ``first`` on, about ``max_bytes``; answer with `fetched`."""
+    """Read sealed batches, about ``max_bytes``, from the one on that holds leaf ``first``; answer with `fetched`.
+
+    Where it begins before that leaf, ``first`` is none of our boundaries. Past the end of a log there may be gaps.
+    """
 
     origin: str
     first: int

@@ -42,8 +42,20 @@ class Log:
 
     @property
     def finished(self) -> bool:
-        """Whether every sink has all of it."""
-        return bool(self.cursors) and all(cursor.acked >= self.end for cursor in self.cursors.values())
+        """Whether every sink has all of it, and nothing is left to say of what it has not."""
+        return bool(self.cursors) and all(
+            cursor.acked >= self.end and cursor.floor >= self.dropped_to for cursor in self.cursors.values()
+        )
+
+    def goal(self, cursor: Cursor) -> int:
+        """The leaf up to which a cursor goes: the log's end, and past it only to learn what the sink has of those
+        leaves whose payload is gone, since no other log repeats them."""
+        return max(self.end, cursor.acked, min(self.dropped_to, cursor.told) if cursor.walking else 0)
+
+    def has_lost(self, cursor: Cursor) -> bool:
+        """Whether the sink lacks leaves past the end whose payload is gone, so that nothing will bring them there."""
+        asked = cursor.known and cursor.settled and not (cursor.proving or cursor.joining)
+        return asked and cursor.sent == cursor.acked and cursor.acked >= self.end and cursor.floor < self.dropped_to
 
     def append(self, parcel: Parcel, room: int) -> None:
         """A batch was sealed; it is kept at hand only if the spool need not be asked for those before it."""

@@ -80,10 +80,11 @@ class ProducerCore:
         log = self.logs.get(origin)
         if log is None:
             return []
+        effects = self._outcomes.looked_back(log, first, parcels)
         log.cache(parcels, self.settings.cache)
         if not parcels:
             log.unreadable_until = now + self.settings.retry
-        return self._sender.pump(now)
+        return effects + self._sender.pump(now)
 
     def enrolled(self, origin: str, chain: bytes, now: float) -> list[Effect]:
         """The log has a (new) certificate chain."""

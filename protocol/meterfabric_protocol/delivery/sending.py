@@ -53,6 +53,10 @@ class Sender:
             for cursor in log.cursors.values():
                 if cursor.acked < log.end or cursor.flights or not cursor.known:
                     effects += self._aim(log, cursor, now)
+                if cursor.proving and cursor.known:
+                    effects += self._fetch(log, cursor.acked - 1, 1, now)
+                if log.has_lost(cursor):
+                    effects += self._upkeep.excuse_loss(log, cursor, cursor.floor, log.dropped_to)
             for _ in range(self._settings.burst):
                 groups: dict[tuple[str, int, bool], list[Cursor]] = {}
                 for cursor in log.cursors.values():
@@ -106,7 +110,9 @@ class Sender:
             cursor.known
             and not cursor.joining
             and not cursor.moving
-            and cursor.sent < log.end
+            and not cursor.proving
+            and not cursor.showing
+            and cursor.sent < log.goal(cursor)
             # What the sink has already comes first: where it differs, all behind it is in vain.
             and (cursor.sent < cursor.told or cursor.acked >= min(cursor.told, log.end))
             and now >= cursor.pause_until
@@ -124,10 +130,7 @@ class Sender:
         """
         parcel = log.parcels.get(first)
         if parcel is None:
-            if (log.origin, first) in self._fetching or now < log.unreadable_until:
-                return False, []
-            self._fetching.add((log.origin, first))
-            return False, [Fetch(log.origin, first, self._settings.fetch)]
+            return False, self._fetch(log, first, self._settings.fetch, now)
         effects: list[Effect] = []
         if there:
             # Without a permit: a sink that is not past it after all refuses it, and is asked where it is.
@@ -149,6 +152,12 @@ class Sender:
         log.trim(self._settings.cache)
         return True, effects
 
+    def _fetch(self, log: Log, first: int, size: int, now: float) -> list[Effect]:
+        if (log.origin, first) in self._fetching or now < log.unreadable_until:
+            return []
+        self._fetching.add((log.origin, first))
+        return [Fetch(log.origin, first, size)]
+
     def _stub(
         self, log: Log, those: list[Cursor], parcel: Parcel
     ) -> tuple[list[Effect], list[Cursor], tuple[bytes, ...]]:
@@ -157,7 +166,7 @@ class Sender:
         excused = [cursor for cursor in those if cursor.excuses(parcel)]
         for cursor in those:
             if cursor not in excused:
-                effects += self._upkeep.excuse_loss(log, cursor, parcel)
+                effects += self._upkeep.excuse_loss(log, cursor, parcel.first, parcel.size)
         if not excused:
             return effects, [], ()
         permit = self._sign_permit(decode_header(parcel.header), [cursor.sink for cursor in excused])

@@ -19,7 +19,6 @@ from meterfabric_protocol.delivery.effects import (
     Drop,
     Effect,
     Forget,
-    Parcel,
     RemoveCursor,
     SaveCursor,
     SealNotices,
@@ -118,13 +117,12 @@ class Upkeep:
                 cursor.awaiting_notice = None
         return then()
 
-    def excuse_loss(self, log: Log, cursor: Cursor, parcel: Parcel) -> list[Effect]:
-        """The sink is at a batch whose payload is gone and that no notice excuses: it lost what it had given a
-        receipt for. Say so; the stub may travel once that is durable."""
-        end = max(parcel.size, log.dropped_to)
+    def excuse_loss(self, log: Log, cursor: Cursor, first: int, size: int) -> list[Effect]:
+        """The payload of [first, size) is gone and no notice excuses it: the sink lost what it had given a receipt for.
+        Say so, of all that is gone from there on; a stub may travel once that is durable."""
+        end = max(size, log.dropped_to)
         if cursor.awaiting_notice is not None:
             return []
-        first = parcel.first
 
         def done() -> list[Effect]:
             cursor.excuse(first, end)

@@ -43,18 +43,25 @@ def decompress(body: bytes, length: int) -> bytes:
 def fetch(
     db: sqlite3.Connection, log: LogRow, first: int, max_bytes: int, max_batches: int, limits: Limits
 ) -> tuple[list[StoredBatch], Damage | None]:
-    """The batches from leaf `first` on, up to `max_batches` and (past the first) `max_bytes` of payload.
+    """The batches from the one on that holds leaf `first`, up to `max_batches` and (past the first) `max_bytes` of
+    payload.
 
-    The list ends before a batch that is found damaged, or whose damage no notice tells of yet.
+    The list ends before a batch that is found damaged, or whose damage no notice tells of yet. Past the end of a log
+    that another one repeats there may be gaps: the list begins behind them, and ends before the next.
     """
     found: list[StoredBatch] = []
     left = max_bytes
-    # Past the end of a log that another one repeats there may be gaps, and nothing is delivered.
     end = min(limit for limit in (log.size, log.superseded_at, log.broken_at) if limit is not None)
-    rows = [row for row in reader.batches_from(db, log.id, first, max_batches) if row.first < end]
-    _check_gapless(db, log, first, rows, end)
+    covering = reader.batch_over(db, log.id, first)
+    start = first if covering is None else covering.first
+    rows = reader.batches_from(db, log.id, start, max_batches)
+    if first < end:
+        rows = [row for row in rows if row.first < end]
+        _check_gapless(log, start, rows)
     for row in rows:
-        if (found and row.bytes > left) or (row.damaged is not None and not row.told):
+        if found and (found[-1].size != row.first or row.bytes > left):
+            break
+        if row.damaged is not None and not row.told:
             break
         left -= row.bytes
         loaded = _load(db, log, row, limits)
@@ -78,17 +85,14 @@ def leaves(db: sqlite3.Connection, log: LogRow, first: int, limits: Limits) -> l
     return batches.split(batches.unpack(loaded.payload, header, decompress), header, limits)
 
 
-def _check_gapless(db: sqlite3.Connection, log: LogRow, first: int, rows: Sequence[BatchRow], end: int) -> None:
+def _check_gapless(log: LogRow, first: int, rows: Sequence[BatchRow]) -> None:
     """Rows that are missing where the log says that there are leaves are the database's damage."""
-    covering = reader.batch_over(db, log.id, first)
-    if first < end and covering is not None and covering.first != first:
-        raise ValueError(f"{first} is no boundary of the log {log.origin}")
     at = first
     for row in rows:
         if row.first != at:
             raise corrupt(f"the batch of {log.origin} that begins at {at} is gone")
         at = row.size
-    if not rows and first < end:
+    if not rows:
         raise corrupt(f"the batches of {log.origin} from {first} on are gone")
 
 

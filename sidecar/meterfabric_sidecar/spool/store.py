@@ -106,7 +106,7 @@ class Spool(SpoolUpkeep):
         return await self._files.read(reader.facts)
 
     async def fetch(self, origin: str, first: int, max_bytes: int, max_batches: int) -> list[StoredBatch]:
-        """Batches from leaf `first` (a boundary) on, verified against their stored roots.
+        """Batches from the one on that holds leaf `first`, verified against their stored roots.
 
         At most `max_batches`, and past the first one at most `max_bytes` of payload. The list ends before a batch
         whose payload is damaged until a notice about it was sealed: `on_damaged` asks for that.
