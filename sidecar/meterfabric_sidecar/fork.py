@@ -14,20 +14,20 @@ from meterfabric_protocol.notice import Again, Closed, Continues, Damaged, Opene
 
 from .opening import first_leaves
 from .spool import LogRow, Spool
+from .spool.begun import naming
 from .spool.reader import BatchRow
 
 _CHUNK: Final = 256
 
 
-async def plan(spool: Spool, log: LogRow, common: int, *, besides: int = 0) -> tuple[Again, ...]:
-    """The batches of `log` past `common` that can be repeated in a new log, right behind its first notices.
+async def plan(spool: Spool, log: LogRow, past: int, end: int, *, besides: int = 0) -> tuple[Again, ...]:
+    """The batches of `log` from `past` to `end` that can be repeated in a new log, right behind its first notices.
 
-    `besides` is how many notices stand there that name none of them. What an earlier fork repeated is not repeated
-    again. What is found damaged can't be: the spool has it told of (`Spool.leaves`), since nobody will ever fetch it.
+    `besides` is how many notices stand there that name none of them. What is found damaged can't be repeated: the spool
+    has it told of (`Spool.leaves`), since nobody will ever fetch it.
     """
     found: list[tuple[int, int, bytes]] = []
-    first = common
-    end = log.size if log.superseded_at is None else log.superseded_at
+    first = past
     while rows := [row for row in await spool.batches(log.origin, first, _CHUNK) if row.first < end]:
         for row in rows:
             root = _root(row)
@@ -42,19 +42,18 @@ async def plan(spool: Spool, log: LogRow, common: int, *, besides: int = 0) -> t
     return tuple(again)
 
 
-async def named(spool: Spool, previous: str) -> tuple[str, frozenset[int]]:
-    """The newest log whose first notices name batches of `previous`, and the first leaves of those; "" where none."""
-    for log in reversed(await spool.logs()):
-        begun = [notice.decode(leaf) for leaf in await spool.leaves(log.origin, 0) or ()]
-        those = frozenset(
-            again.first
-            for each in begun
-            if isinstance(each, Continues) and each.previous == previous
-            for again in each.again
-        )
-        if those:
-            return log.origin, those
-    return "", frozenset()
+async def named(spool: Spool, previous: LogRow) -> tuple[str, frozenset[int]] | None:
+    """The newest log that says where `previous` ended, and the first leaves of the batches it names to stand again.
+
+    None where there is none, or its first notices can't be read any more.
+    """
+    for log in reversed([log for log in await spool.logs() if log.id > previous.id]):
+        leaves = await spool.leaves(log.origin, 0)
+        if leaves is None:
+            return None
+        if said := naming(leaves, previous):
+            return log.origin, frozenset(again.first for each in said for again in each.again)
+    return None
 
 
 async def repeatable(spool: Spool, log: LogRow, row: BatchRow) -> list[bytes] | None:

@@ -91,7 +91,12 @@ class ProducerLog:
         for log in await self.spool.logs():
             if log.broken_at is not None:
                 if log.superseded_at is None or log.broken_at < log.superseded_at:
-                    await self._fork(log, log.broken_at)
+                    # What an earlier fork repeated is not repeated again.
+                    end = log.size if log.superseded_at is None else log.superseded_at
+                    await self._fork(log, log.broken_at, log.broken_at, end)
+                elif await named(self.spool, log) is None:
+                    # The log that was begun for it is gone, or what it said first: another one says it anew.
+                    await self._fork(log, log.superseded_at, log.broken_at, log.size)
                 await self._repeat(log.origin)
 
     async def fork(self, origin: str, common: int, heard: int = 0) -> None:
@@ -123,24 +128,25 @@ class ProducerLog:
         await self.close()
         await self.open()
 
-    async def _fork(self, row: LogRow, common: int) -> None:
+    async def _fork(self, row: LogRow, common: int, past: int, end: int) -> None:
+        """Begin a log that says of `row` that it ended at `common`, and what of it from `past` to `end` it repeats."""
         growing = {log.origin for log in await self.spool.logs() if log.state == "active"}
         ended = None
         if self._sealer is not None and self._sealer.origin in growing - {row.origin}:
             await self.close()
             # It may never have got a certificate: then it is taken on the new log's word alone.
             ended = Ended(self.sealer.origin, self.sealer.frontier.size, self.sealer.frontier.root(), "restart")
-        again = await plan(self.spool, row, common, besides=0 if ended is None else 1)
+        again = await plan(self.spool, row, past, end, besides=0 if ended is None else 1)
         root = await self.spool.root_at(row.origin, common) if common else EMPTY_ROOT
         if root is None:
             raise ValueError(f"{common} is no boundary of the log {row.origin}")
         heard = max(row.size, self._heard.get(row.origin, 0))
-        await self.begin(Begin(row.origin, common, root, heard, "forked", again, ended), (row.origin, common))
+        await self.begin(Begin(row.origin, common, root, heard, "forked", again, ended), (row.origin, common, past))
 
     async def _repeat(self, origin: str) -> None:
         """Append to the active log what is left to repeat of `origin`: what the log that was begun for it names."""
         row = await self.spool.log(origin)
-        namer, names = await named(self.spool, origin)
+        namer, names = await named(self.spool, row) or ("", frozenset())
         first = row.broken_at
         while first is not None and (found := await self.spool.batches(origin, first, 1)):
             batch = found[0]
@@ -172,8 +178,9 @@ class ProducerLog:
         self.on_sealed(sealed.batch)
         return sealed
 
-    async def begin(self, begin: Begin, superseded: tuple[str, int] | None = None) -> Sealed:
-        """Throw the key away and begin a new log, durably; `superseded` is what it repeats, and past which leaf.
+    async def begin(self, begin: Begin, superseded: tuple[str, int, int] | None = None) -> Sealed:
+        """Throw the key away and begin a new log, durably; `superseded` is what it repeats, where that ended, and from
+        which leaf on there is something left to repeat.
 
         Raises SpoolFull, OSError.
         """

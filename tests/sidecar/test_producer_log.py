@@ -279,6 +279,79 @@ async def test_a_batch_damaged_after_it_was_named_is_filled_so_that_all_stand_wh
         assert found[11:] == [record(n) for n in range(20, 30)]
 
 
+@pytest.mark.parametrize("repeated", [0, 1])
+async def test_a_fork_whose_first_notices_rot_before_all_is_repeated_names_the_rest_anew(
+    tmp_path: Path, repeated: int
+) -> None:
+    async with opened(tmp_path) as rig:
+        batches = await rig.fill(4)
+        origin = rig.origin
+        write, count = rig.spool._files.write, 0
+
+        async def cut(work: Any) -> Any:
+            nonlocal count
+            count += 1
+            # The mark, the new log, then a batch each.
+            if count > 2 + repeated:
+                raise SpoolFull("cut", 1.0)
+            return await write(work)
+
+        rig.spool._files.write = cut  # type: ignore[method-assign]
+        with pytest.raises(SpoolFull):
+            await rig.log.fork(origin, batches[0].size)
+        rotten = rig.origin
+    db = sqlite3.connect(tmp_path / "spool" / "spool.db")
+    with db:
+        db.execute("UPDATE payloads SET body = replace(body, 'forked', 'forged') WHERE kind = 'notices'")
+    db.close()
+    async with opened(tmp_path) as rig:
+        assert [(each.origin, each.first) for each in await rig.spool.untold()] == [(rotten, 0)]
+        await rig.intake.seal_notices([Damaged(log=rotten, ranges=((0, 1),), cause="hash")])
+        old = await rig.spool.log(origin)
+        assert (old.superseded_at, old.broken_at) == (batches[0].size, None)
+        leaves = await leaves_in(rig.spool)
+        of_forked, of_rotten, _ = only_notices(leaves[rig.origin])
+        assert isinstance(of_forked, Continues)
+        assert isinstance(of_rotten, Continues)
+        assert (of_forked.previous, of_forked.size, of_rotten.previous) == (origin, batches[0].size, rotten)
+        assert [(each.at, each.first) for each in of_forked.again] == [
+            (2 + 10 * number, batch.first) for number, batch in enumerate(batches[1 + repeated :])
+        ]
+        assert only_records(leaves[rig.origin]) == [record(n) for n in range(10 + 10 * repeated, 40)]
+        assert only_records(chain(*leaves.values())) == [record(n) for n in range(40)]
+    async with opened(tmp_path) as rig:
+        assert await leaves_in(rig.spool) == leaves
+
+
+async def test_damage_is_told_again_where_the_notice_of_it_is_damaged_past_a_fork(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rig:
+        batches = await rig.fill(3)
+        origin, bad = rig.origin, batches[1]
+    rot = "UPDATE payloads SET body = replace(body, 'usage', 'usagf') WHERE first = ?"
+    change(tmp_path, rot, bad.first)
+    async with opened(tmp_path) as rig:
+        assert await rig.spool.leaves(origin, bad.first) is None
+        told = await rig.intake.seal_notices([Damaged(log=origin, ranges=((bad.first, bad.size),), cause="hash")])
+        assert await rig.spool.untold() == []
+    change(tmp_path, "UPDATE payloads SET body = replace(body, 'damaged', 'damagef') WHERE first = ?", told.first)
+    async with opened(tmp_path) as rig:
+        found: list[tuple[str, int, int, str]] = []
+        rig.spool.on_damaged = lambda *damage: found.append(damage)
+        await rig.intake.fork(origin, batches[0].size)
+        assert sorted(found) == [(origin, bad.first, bad.size, "hash"), (origin, told.first, told.size, "hash")]
+        assert [each.first for each in await rig.spool.untold()] == [bad.first, told.first]
+        again = [Damaged(log=origin, ranges=((first, size),), cause=cause) for _, first, size, cause in found]
+        await rig.intake.seal_notices(again)
+        assert await rig.spool.untold() == []
+
+
+def change(folder: Path, statement: str, first: int) -> None:
+    db = sqlite3.connect(folder / "spool" / "spool.db")
+    with db:
+        db.execute(statement, (first,))
+    db.close()
+
+
 async def test_a_log_that_is_long_enough_is_continued_by_a_new_one(tmp_path: Path) -> None:
     async with opened(tmp_path, intake=IntakeSettings(log_batches=5)) as rig:
         for number in range(0, 120, 10):

@@ -130,6 +130,35 @@ async def test_rows_lost_in_the_middle_end_the_log_there_and_the_rest_is_repeate
     await starts(tmp_path, 1000)
 
 
+@pytest.mark.parametrize("grown", [False, True])
+async def test_what_a_fork_repeated_is_repeated_again_where_the_row_of_its_new_log_is_lost(
+    tmp_path: Path, grown: bool
+) -> None:
+    async with opened(tmp_path) as rig:
+        batches = await rig.fill(4)
+        origin = rig.origin
+        await rig.intake.fork(origin, batches[1].size)
+        lost = rig.origin
+        if grown:
+            await rig.log.turn_over()
+    db = sqlite3.connect(database(tmp_path))
+    with db:
+        db.execute("DELETE FROM logs WHERE origin = ?", (lost,))
+    db.close()
+    (tmp_path / "spool" / "salvage").mkdir()
+    for _ in range(2):
+        async with opened(tmp_path) as rig:
+            old = await rig.spool.log(origin)
+            assert (old.superseded_at, old.broken_at) == (batches[1].size, None)
+            found = [batch for log in await rig.spool.logs() for batch in await rig.everything(log.origin)]
+            leaves = [leaf for batch in found for leaf in leaves_of(batch)]
+            assert only_records(leaves) == [record(n) for n in range(40)]
+            named = [each for each in only_notices(leaves) if isinstance(each, Continues) and each.again]
+            assert [(each.previous, [again.first for again in each.again]) for each in named] == [
+                (origin, [batch.first for batch in batches[2:]])
+            ]
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_pages_ruined_anywhere_never_keep_it_from_starting(tmp_path: Path, seed: int) -> None:
     await build(tmp_path)

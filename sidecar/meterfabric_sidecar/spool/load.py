@@ -20,7 +20,7 @@ from .schema import corrupt, is_corrupt
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A batch whose payload can't be used, found just now. `body` is what there is of the payload.
+    """A batch whose payload can't be used, found just now. `of` says of what it is, `body` is what there is of it.
 
     `cause` is the notice's word. "missing": gone, though nothing dropped it; "unreadable": the database's pages that
     held it can't be read; "hash": its leaves don't add up to the batch's subtree roots.
@@ -28,6 +28,7 @@ class Damage:
 
     first: int
     size: int
+    of: str
     cause: str
     body: bytes | None
 
@@ -104,12 +105,12 @@ def _load(db: sqlite3.Connection, log: LogRow, row: BatchRow, limits: Limits) ->
     except sqlite3.DatabaseError as error:
         if not is_corrupt(error):
             raise
-        return Damage(row.first, row.size, "unreadable", None)
+        return Damage(row.first, row.size, row.kind, "unreadable", None)
     if payload is None:
-        return Damage(row.first, row.size, "missing", None)
+        return Damage(row.first, row.size, row.kind, "missing", None)
     stored = _stored(log, row, payload)
     if not verifies(log.origin, row, payload, limits):
-        return Damage(row.first, row.size, "hash", payload.body)
+        return Damage(row.first, row.size, row.kind, "hash", payload.body)
     return stored
 
 

@@ -237,6 +237,15 @@ def untold(db: sqlite3.Connection) -> list[Untold]:
     return [Untold(*row) for row in rows]
 
 
+def told(db: sqlite3.Connection) -> list[Untold]:
+    """Damaged batches that a notice tells of, oldest first. Reads all rows."""
+    rows = db.execute(
+        "SELECT origin, first, batches.size, damaged FROM batches JOIN logs ON logs.id = log"
+        " WHERE damaged IS NOT NULL AND told = 1 ORDER BY batches.id"
+    )
+    return [Untold(*row) for row in rows]
+
+
 def meta(db: sqlite3.Connection, key: str) -> str | None:
     """A small value kept under a name."""
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -2,7 +2,8 @@
 
 What can be read is copied row by row into a new database; the old one goes to the quarantine, where it fits. Batches
 are found by their ids, around pages that can't be read; a payload that doesn't come along is found missing when it is
-fetched. A log that lost rows of `batches` can't be delivered past the first of them, and is marked: `broken_at`.
+fetched. A log that lost rows of `batches` can't be delivered past the first of them, and is marked: `broken_at`. So is
+one that ended early and whose rest was repeated in a log of which the row of `logs` is lost.
 """
 
 import sqlite3
@@ -11,8 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from . import reader, schema
+from meterfabric_protocol.limits import DEFAULT
+
+from . import load, reader, schema
+from .begun import naming
 from .quarantine import Quarantine
+from .rows import LogRow
 from .schema import LOG_SPAN, is_corrupt, row_crc, row_id
 from .settings import SpoolSettings
 
@@ -104,6 +109,7 @@ def _copy(old: Path, new: sqlite3.Connection) -> bool:
             if new.in_transaction:
                 new.execute("ROLLBACK")
             return False
+        _mark_unnamed(new, _logs_told_of(source))
         return True
     finally:
         source.close()
@@ -213,6 +219,37 @@ def _mark_broken(new: sqlite3.Connection) -> None:
             at = size
         if at < log.size:
             new.execute("UPDATE logs SET broken_at = ? WHERE id = ?", (at, log.id))
+
+
+def _logs_told_of(source: sqlite3.Connection) -> set[int]:
+    """The logs that there are batches of."""
+    found: set[int] = set()
+    low = 0
+    while (row := next(_walk(source, "batches", "id", low, 1 << 62), None)) is not None:
+        log = row[0] // LOG_SPAN
+        found.add(log)
+        low = (log + 1) * LOG_SPAN
+    return found
+
+
+def _mark_unnamed(new: sqlite3.Connection, told_of: set[int]) -> None:
+    """What is left past a log's early end is repeated once more where the log that did so is lost."""
+    logs = reader.logs(new)
+    newest_lost = max(told_of - {log.id for log in logs}, default=0)
+    for log in logs:
+        later = [each for each in logs if each.id > log.id]
+        if log.superseded_at is None or log.id > newest_lost or any(_may_name(new, each, log) for each in later):
+            continue
+        new.execute(
+            "UPDATE logs SET broken_at = min(superseded_at, ifnull(broken_at, superseded_at)), superseded_at = NULL"
+            " WHERE id = ?",
+            (log.id,),
+        )
+
+
+def _may_name(new: sqlite3.Connection, log: LogRow, previous: LogRow) -> bool:
+    leaves = load.leaves(new, log, 0, DEFAULT)
+    return not isinstance(leaves, list) or bool(naming(leaves, previous))
 
 
 def _span(log: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from .clock import SpoolClock, utc_now
 from .files import Files, SpoolFull
 from .lock import FolderLock
 from .quarantine import Quarantine
-from .rows import LogRow, Pressure, StoredBatch
+from .rows import LogRow, Pressure, StoredBatch, Untold
 from .salvage import ask_for, open_whole
 from .settings import SpoolSettings
 from .upkeep import SpoolUpkeep
@@ -175,14 +175,14 @@ class Spool(SpoolUpkeep):
         public_key: bytes,
         root: bytes,
         first: Callable[[int], Sealing],
-        superseded: tuple[str, int] | None = None,
+        superseded: tuple[str, int, int] | None = None,
     ) -> LogRow:
         """Add an active log whose first batch is `first(log id)`; the log active so far is dead, unless it is closed.
 
-        With `superseded` (origin, leaf) the new log repeats that one past that leaf.
+        With `superseded` (origin, end, leaf) that one ended there, and the new log is to repeat it from the leaf on.
         """
         now, utc = self.clock.now(), utc_now()
-        past = (self._ids[superseded[0]], superseded[1]) if superseded else None
+        past = (self._ids[superseded[0]], *superseded[1:]) if superseded else None
         log = await self._files.write(lambda db: writer.open_log(db, origin, public_key, root, now, utc, first, past))
         self._ids[origin] = log
         return await self.log(origin)
@@ -230,15 +230,20 @@ class Spool(SpoolUpkeep):
     async def _put_aside(self, origin: str, damage: load.Damage) -> None:
         log = self._ids[origin]
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: sqlite3.Connection) -> list[Untold]:
             if damage.body is not None:
                 self._quarantine.keep(f"{origin}-{damage.first}-{damage.size}", damage.body)
                 self._usage.quarantine = self._quarantine.bytes
-            writer.damage(db, log, damage.first, damage.cause)
+            told = reader.told(db) if damage.of == "notices" else []
+            writer.damage(db, log, damage.first, damage.cause, untell=bool(told))
             self._usage.measured(*writer.pages(db))
+            return told
 
-        await self._files.write(work)
+        told = await self._files.write(work)
         self.on_damaged(origin, damage.first, damage.size, damage.cause)
+        # What is gone may be the notice of another damage, which then would go unexplained: each is told again.
+        for each in told:
+            self.on_damaged(each.origin, each.first, each.size, each.cause)
 
     def _reopen(self, failure: str | None) -> sqlite3.Connection:
         if failure is not None:

@@ -110,11 +110,11 @@ def open_log(
     now: float,
     utc: str,
     first: Callable[[int], Sealing],
-    superseded: tuple[int, int] | None,
+    superseded: tuple[int, int, int] | None,
 ) -> int:
     """Add an active log with its first batch (`first` gets the log's id); logs that were active are dead from now on.
 
-    `superseded` is the log that it repeats, and past which leaf. Returns the new log's id.
+    `superseded` is the log that it repeats, where that ended, and from which leaf on. Returns the new log's id.
     """
     with _transaction(db):
         db.execute("UPDATE logs SET state = 'dead', ended_at = ? WHERE state = 'active'", (now,))
@@ -126,8 +126,8 @@ def open_log(
         log = int(row[0])
         db.execute(_SEAL, first(log))
         if superseded is not None:
-            past, leaf = superseded
-            db.execute("UPDATE logs SET superseded_at = ?, broken_at = ? WHERE id = ?", (leaf, leaf, past))
+            past, end, leaf = superseded
+            db.execute("UPDATE logs SET superseded_at = ?, broken_at = ? WHERE id = ?", (end, leaf, past))
     return log
 
 
@@ -141,9 +141,14 @@ def keep_meta(db: sqlite3.Connection, key: str, value: str) -> None:
     db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
 
 
-def damage(db: sqlite3.Connection, log: int, first: int, cause: str) -> None:
-    """Flag a batch whose payload was found altered, and let go of the payload."""
+def damage(db: sqlite3.Connection, log: int, first: int, cause: str, *, untell: bool) -> None:
+    """Flag a batch whose payload was found altered, and let go of the payload.
+
+    With `untell` no notice counts any more that told of damage.
+    """
     with _transaction(db):
+        if untell:
+            db.execute("UPDATE batches SET told = 0 WHERE damaged IS NOT NULL AND told = 1")
         db.execute("UPDATE batches SET damaged = ?, told = 0 WHERE id = ?", (cause, row_id(log, first)))
         _drop_payloads(db, [row_id(log, first)])
 
