@@ -103,8 +103,9 @@ def _delivered(world: World, sink: str, rows: Rows) -> dict[bytes, tuple[str, in
                 record = world.ledger.records.get(leaf)
                 if record is None or (origin, index) not in record.places:
                     raise Violation("made-up", f"{sink}: {leaf!r} at {origin} {index} was never put there")
-                # A spool set back once more forgets that it repeated a batch, and repeats it again: a known limit.
-                if leaf in found and not (world.ledger.set_back[record.pod] > 1 and len(record.places) > 2):
+                # A spool set back after a fork forgets that it repeated a batch, and repeats it again: a known limit.
+                forked = world.ledger.set_back[record.pod] > (record.pod not in world.ledger.cloned)
+                if leaf in found and not (forked and len(record.places) > 2):
                     raise Violation("twice", f"{sink}: {leaf!r} at {found[leaf]} and {(origin, index)}")
                 found[leaf] = origin, index
     return found

@@ -42,6 +42,7 @@ class Clone:
     def _branch(self, sink: str, log: SpoolLog, random: Random) -> None:
         """What the copy sealed, of which the pod knows nothing."""
         frontier, ledger = log.frontier, self._world.ledger
+        ledger.cloned.add(self._pod)
         for _ in range(random.randint(1, 4)):
             number, count = random.randint(1, 1_000_000_000), random.randint(1, 4)
             leaves = [b'{"id":"%s-clone-%d-%d"}' % (self._pod.encode(), number, index) for index in range(count)]

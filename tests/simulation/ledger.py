@@ -40,6 +40,8 @@ class Ledger:
         """Sinks that were put back to an earlier state, and when last."""
         self.set_back: Counter[str] = Counter()
         """How often the disk of each pod was put back to an earlier state."""
+        self.cloned: set[str] = set()
+        """Pods of whose disk a copy signed something else."""
         self.passed: set[tuple[str, str, int]] = set()
         """(sink, origin, first leaf) of the stubs a sink held when a disk was put back that may have explained them."""
         self.joined: set[str] = set()
