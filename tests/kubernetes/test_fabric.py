@@ -132,17 +132,16 @@ def test_a_job_that_meters_finishes_and_all_its_records_arrive(installed: Instal
 
 
 def test_relays_that_are_rolled_under_load_lose_and_double_nothing(installed: Installed) -> None:
+    def relays() -> set[str]:
+        return set(installed.names("pod", METERING, "app.kubernetes.io/component=relay"))
+
+    until("the relays are settled", SECONDS, lambda: len(relays()) == 2 and is_ready(installed))
+    before = relays()
     installed.apply(pod(installed, "steady", 400, pause=0.05))
     until("records arrive", SECONDS, lambda: installed.records("steady"))
-    before = installed.names("pod", METERING, "app.kubernetes.io/component=relay")
     patch = json.dumps({"spec": {"relay": {"resources": {"cpu": "110m"}}}})
     installed.kubectl("patch", "meteringfabric", "demo", "-n", METERING, "--type=merge", "-p", patch)
-
-    def rolled() -> bool:
-        now = installed.names("pod", METERING, "app.kubernetes.io/component=relay")
-        return len(now) == len(before) and not set(now) & set(before)
-
-    until("every relay is another", SECONDS, rolled)
+    until("every relay is another", SECONDS, lambda: len(relays()) == 2 and not relays() & before)
     until("all records are there", SECONDS, lambda: installed.records("steady") == 400)
     assert installed.sql("SELECT count(*) FROM meterfabric.records WHERE source = 'steady'") == [["400"]]
 
@@ -163,10 +162,11 @@ def test_a_pod_made_again_under_its_old_name_is_a_new_log(installed: Installed) 
         )
         return {origin for (origin,) in rows}
 
+    before = len(logs())
     installed.apply(stateful)
-    until("its records are there", SECONDS, lambda: len(logs()) == 1)
+    until("its records are there", SECONDS, lambda: len(logs()) == before + 1)
     installed.kubectl("delete", "pod", "again-0", "-n", SHOP)
-    until("those of its successor are there too", SECONDS, lambda: len(logs()) == 2)
+    until("those of its successor are there too", SECONDS, lambda: len(logs()) == before + 2)
     installed.kubectl("delete", "statefulset", "again", "-n", SHOP, "--wait=false")
 
 
