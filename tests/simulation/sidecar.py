@@ -126,8 +126,9 @@ class Sidecar(Logs):
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing waits and every sink has all of every log."""
-        if not self.running or self._jobs or self._flying is not None:
+        """Whether nothing waits and every sink has all of every log. What a stopping one finds out, the next start acts
+        upon."""
+        if not self.running or self.stopping or self._jobs or self._flying is not None:
             return False
         return all(
             cursor.acked >= log.end and (cursor.showing or not cursor.flights) and cursor.settled
