@@ -54,7 +54,8 @@ def test_a_sink_that_stops_reading_holds_up_neither_the_other_sink_nor_the_relay
     fabric.start()
     idle = relay.resident()
     with fabric.load("pod-0", per_post=200, pad=2_000) as one, fabric.load("pod-1", per_post=200, pad=2_000) as two:
-        wait_until(lambda: one.count and two.count, "both were answered")
+        records = "meterfabric_sink_bytes_total"
+        wait_until(lambda: one.count and two.count and fabric.metric(slow.worker, records) > 0, "records are with it")
         slow.worker.freeze()
         most = 0
         # Three times what the relay may hold goes to the sink that reads.
