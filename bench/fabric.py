@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -125,11 +124,15 @@ def run_cli(*arguments: str) -> Used:
     command = [sys.executable, "-m", "meterfabric_cli.main", *arguments]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    # What wait4(2) tells as the peak is that of the process which forked, where that was larger.
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, processes.peak(process.pid))
+        time.sleep(_POLL_SECONDS)
+    seconds = time.perf_counter() - begun
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return Used(time.perf_counter() - begun, usage.ru_maxrss / 1024)
+    return Used(seconds, peak / 2**20)
 
 
 @contextlib.contextmanager

@@ -50,6 +50,15 @@ def memory(pid: int) -> Memory:
     return Memory(values["Rss:"], values["Pss:"])
 
 
+def peak(pid: int) -> int:
+    """The most bytes that `pid` was ever resident with since it was started; 0 where it has ended."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmHWM":
+            return int(value.split()[0]) * 1024
+    return 0
+
+
 @contextmanager
 def peaks(pids: list[int], every: float) -> Iterator[dict[int, Memory]]:
     """Sample the memory of `pids` every so many seconds during the block; the yielded dict holds the peaks after it."""
