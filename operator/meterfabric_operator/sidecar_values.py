@@ -7,6 +7,7 @@ from meterfabric_operator.children import namespace_config, relay_service
 from meterfabric_operator.environment import variables
 from meterfabric_operator.objects import Object
 from meterfabric_operator.wanted import FabricFacts
+from meterfabric_protocol import fabric_sidecar
 from meterfabric_protocol.notation import amount, seconds
 
 _BESIDE_QUOTA = 64 << 20
@@ -18,7 +19,7 @@ _STOPPING = 15
 def build(facts: FabricFacts) -> Object:
     """Everything that the admission policy puts into a pod and that isn't the same for all fabrics."""
     spec = facts.fabric.spec
-    spool, batch = spec.sidecar.spool, spec.sidecar.batch
+    spool = spec.sidecar.spool
     drain = seconds(spec.delivery.drain)
     settings = {
         "fabric": facts.id,
@@ -27,21 +28,7 @@ def build(facts: FabricFacts) -> Object:
         "relay_key": facts.relay_public,
         "trust_given": facts.trust,
         "sinks_given": namespace_config.sinks(facts),
-        "spool": {
-            "quota": amount(spool.quota),
-            "retain": seconds(spool.retain),
-            "dedup_seconds": seconds(spool.dedup_window),
-            "dedup_records": spool.dedup_records,
-        },
-        "batch": {
-            "max_records": batch.max_records,
-            "max_bytes": amount(batch.max_bytes),
-            "max_delay": seconds(batch.max_delay),
-        },
-        "compression": spec.sidecar.compression,
-        "receipt_timeout": seconds(spec.delivery.receipt_timeout),
-        "record_bytes": amount(spec.limits.record_bytes),
-        "drain": drain,
+        **fabric_sidecar.settings(spec),
         "pages_port": names.SIDECAR_PAGES,
     }
     disk = amount(spool.quota) + _BESIDE_QUOTA

@@ -129,7 +129,8 @@ def _from_text(text: str, kind: inspect.Type, variable: str, path: str) -> objec
 def _decode(kind: type[Any], value: object) -> object:
     if issubclass(kind, Path) and isinstance(value, str):
         return kind(value)
-    raise NotImplementedError(f"settings of type {kind.__name__}")
+    # msgspec makes of this its own error, which names the field.
+    raise TypeError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
 def _explain(message: str) -> tuple[str, str]:

@@ -66,6 +66,7 @@ def test_an_empty_variable_is_none_where_none_is_allowed(tmp_path: Path) -> None
         ({}, "settings.json", "name", "required"),
         ({"name": "a", "port": "x"}, "settings.json", "port", "Expected `int`, got `str`"),
         ({"name": "a", "spool": {"quota": 0}}, "settings.json", "spool.quota", "Expected `int` >= 1"),
+        ({"name": "a", "spool": {"folder": 5}}, "settings.json", "spool.folder", "Expected `Path`, got `int`"),
         ({"name": "a", "spool": {"qouta": 9}}, "settings.json", "spool.qouta", "unknown; known here: folder, quota"),
         ({"nam": "a"}, "settings.json", "nam", "unknown; known here: hosts, name"),
         ("[1]", "settings.json", "", "not a JSON object"),

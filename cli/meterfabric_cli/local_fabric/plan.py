@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from meterfabric_cli.local_fabric.layout import Layout
 from meterfabric_cli.local_fabric.objects import Objects
+from meterfabric_protocol import fabric_sidecar
 from meterfabric_protocol.fabric import MeteringSink
 from meterfabric_protocol.names import Producer
-from meterfabric_protocol.notation import NEVER, amount, seconds
+from meterfabric_protocol.notation import amount, seconds
 
 Component = Literal["sidecar", "relay", "sink"]
 DRAIN_ORDER: tuple[Component, ...] = ("sidecar", "relay", "sink")
@@ -64,22 +65,11 @@ def plan(objects: Objects, layout: Layout, producer: Producer, relay_key: str, p
 
 def sink_entries(objects: Objects) -> list[dict[str, Any]]:
     """The list of sinks that the sidecar reads."""
-    expiry = objects.fabric.spec.delivery.expiry
-    return [
-        {
-            "name": sink.metadata.name,
-            "required": sink.spec.required,
-            "when_full": "refuse" if sink.spec.refuses else "expire-oldest",
-            "expiry": None if expiry == NEVER else seconds(expiry),
-        }
-        for sink in objects.sinks
-    ]
+    return fabric_sidecar.sink_entries(objects.fabric.spec, objects.sinks)
 
 
 def _sidecar(objects: Objects, layout: Layout, producer: Producer, relay_key: str, port: int) -> ProcessPlan:
-    spec = objects.fabric.spec
-    spool, batch = spec.sidecar.spool, spec.sidecar.batch
-    drain = seconds(spec.delivery.drain)
+    drain = seconds(objects.fabric.spec.delivery.drain)
     settings = {
         "fabric": producer.fabric,
         "trust_domain": producer.trust_domain,
@@ -96,21 +86,7 @@ def _sidecar(objects: Objects, layout: Layout, producer: Producer, relay_key: st
         "relay_key": relay_key,
         "http_port": port,
         "zmq_port": port + 1,
-        "spool": {
-            "quota": amount(spool.quota),
-            "retain": seconds(spool.retain),
-            "dedup_seconds": seconds(spool.dedup_window),
-            "dedup_records": spool.dedup_records,
-        },
-        "batch": {
-            "max_records": batch.max_records,
-            "max_bytes": amount(batch.max_bytes),
-            "max_delay": seconds(batch.max_delay),
-        },
-        "compression": spec.sidecar.compression,
-        "receipt_timeout": seconds(spec.delivery.receipt_timeout),
-        "record_bytes": amount(spec.limits.record_bytes),
-        "drain": drain,
+        **fabric_sidecar.settings(objects.fabric.spec),
     }
     return _process("sidecar", "sidecar", layout.sidecar, settings, drain)
 

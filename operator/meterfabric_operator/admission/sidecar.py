@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meterfabric_operator import names
-from meterfabric_operator.children.pod import USER
+from meterfabric_operator.children.pod import container_security
 from meterfabric_operator.environment import from_field, scratch, variables
 from meterfabric_operator.objects import Object
 
@@ -83,15 +83,7 @@ def container(values: Values) -> Object:
         "startupProbe": {"httpGet": page, "periodSeconds": 1, "failureThreshold": 120, "timeoutSeconds": 2},
         "livenessProbe": {"httpGet": page, "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
         "resources": {"requests": amounts, "limits": amounts},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": container_security(),
         "volumeMounts": [
             {"name": SPOOL_VOLUME, "mountPath": _DATA},
             {"name": KEY_VOLUME, "mountPath": "/run/meterfabric/key"},

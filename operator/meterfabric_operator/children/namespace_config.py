@@ -7,22 +7,12 @@ import msgspec
 from meterfabric_operator import names
 from meterfabric_operator.objects import Object, labels
 from meterfabric_operator.wanted import FabricFacts
-from meterfabric_protocol.notation import NEVER, seconds
+from meterfabric_protocol import fabric_sidecar
 
 
 def sinks(facts: FabricFacts) -> str:
     """The list of sinks, as a sidecar reads it (`meterfabric_sidecar.sinks`)."""
-    expiry = facts.fabric.spec.delivery.expiry
-    entries = [
-        {
-            "name": sink.metadata.name,
-            "required": sink.spec.required,
-            "when_full": "refuse" if sink.spec.refuses else "expire-oldest",
-            "expiry": None if expiry == NEVER else seconds(expiry),
-        }
-        for sink in facts.sinks
-    ]
-    return msgspec.json.encode(entries).decode()
+    return msgspec.json.encode(fabric_sidecar.sink_entries(facts.fabric.spec, facts.sinks)).decode()
 
 
 def build(facts: FabricFacts, namespace: str) -> Object:
