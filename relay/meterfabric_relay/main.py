@@ -16,7 +16,8 @@ from aiohttp import web
 from meterfabric_protocol.delivery.relay import RelayCore
 from meterfabric_protocol.delivery.settings import RelaySettings
 from meterfabric_protocol.hello import Hello, verify_hello
-from meterfabric_relay.load import LoadMeter
+from meterfabric_relay.cpu_limit import CpuLimit
+from meterfabric_relay.load import Gauge, LoadMeter
 from meterfabric_relay.meters import registry
 from meterfabric_relay.server import RelayServer
 from meterfabric_relay.settings import Settings
@@ -76,7 +77,8 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
         ),
         verify,
     )
-    load = LoadMeter()
+    gauge = Gauge(CpuLimit())
+    load = LoadMeter(gauge.read())
     bounds = GateBounds(connections=settings.connections)
     standing = room_for(bounds.connections, bounds.waiting)
     if standing < bounds.connections:
@@ -108,7 +110,9 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
         return web.json_response(
             {
                 "utilization": round(load.utilization, 4),
-                "shares": load.shares,
+                "shares": {name: round(share, 4) for name, share in load.shares.items()},
+                "window": round(load.covered, 1),
+                "cores": load.cores,
                 "sessions": core.sessions,
                 "producers": core.producers,
                 "workers": core.workers,
@@ -121,7 +125,7 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds())
     write_ready(settings.ready_file, Ready(os.getpid(), port_of(socket), pages.port))
     started()
-    ticking = asyncio.create_task(_tick(server[0], load))
+    ticking = asyncio.create_task(_tick(server[0], load, gauge))
     try:
         await stop.wait()
         server[0].drain()
@@ -138,18 +142,19 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
         context.term()
 
 
-async def _tick(server: RelayServer, load: LoadMeter) -> None:
+async def _tick(server: RelayServer, load: LoadMeter, gauge: Gauge) -> None:
     swept = sampled = time.monotonic()
     while True:
         await asyncio.sleep(_TICK)
         now = time.monotonic()
         server.tick()
+        load.look(now, server.core.reserved, server.core.answered)
         if now - swept >= _SWEEP:
             swept = now
             server.sweep()
         if now - sampled >= 1.0:
             sampled = now
-            load.sample(server.core.reserved)
+            load.add(gauge.read())
 
 
 def main() -> None:

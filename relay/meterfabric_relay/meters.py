@@ -59,10 +59,15 @@ class _Relay(Collector):
             turned.add_metric([cause], times)
         yield turned
         yield CounterMetricFamily("meterfabric_relay_connections_closed", "Connections that ended", gate.ended)
-        shares = GaugeMetricFamily("meterfabric_relay_load", "Share of what it can bear, 0 to 1", labels=["of"])
+        shares = GaugeMetricFamily(
+            "meterfabric_relay_load", "Share of what it can bear, 0 to 1, mean of 15 s", labels=["of"]
+        )
         for name, share in self._load.shares.items():
             shares.add_metric([name], share)
         yield shares
+        cores = GaugeMetricFamily("meterfabric_relay_cores", "Cores that may be used: the limit, or the machine's")
+        cores.add_metric([], self._load.cores)
+        yield cores
 
 
 def registry(core: RelayCore, load: LoadMeter, gate: Gate) -> CollectorRegistry:

@@ -37,6 +37,8 @@ class RelayCore:
         self._workers = Workers(settings)
         self.draining = False
         self.dropped = 0
+        self.answered: Counter[str] = Counter()
+        """Answers that workers gave so far, by sink."""
         self.refused: Counter[str] = Counter()
 
     # What the shell asks
@@ -236,6 +238,7 @@ class RelayCore:
         item = self._workers.answered(worker, message.seq)
         if item is None:
             return []
+        self.answered[item.sink] += 1
         effects: list[Effect] = []
         if self._lender.stands(item):
             effects.append(Send(item.sender.user, m.Answered(item.sink, item.origin), frames))
