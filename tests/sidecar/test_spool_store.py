@@ -295,3 +295,19 @@ async def test_every_log_of_the_spool_verifies_after_many_restarts(tmp_path: Pat
         assert len(found) == 3
         assert len(await everything(rig.spool, rig.origin)) > 1
     assert records([1]).keys == ["/meter\x1f1"]
+
+
+async def test_no_file_is_written_but_in_the_spools_own_folder(tmp_path: Path) -> None:
+    """Our containers' other folders are read-only, so what SQLite needs for a moment it keeps in memory."""
+    work = "CREATE TEMP TABLE large AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000)"
+    text = f"{work} SELECT i, hex(randomblob(500)) AS data FROM n"
+
+    def temporary(db: sqlite3.Connection) -> list[str]:
+        db.execute(text)
+        held = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+        db.execute("DROP TABLE large")
+        return [path for path in held if "etilqs" in path]
+
+    async with opened(tmp_path) as rig:
+        assert await rig.spool._files.write(temporary) == []
+        assert await rig.spool._files.read(temporary) == []

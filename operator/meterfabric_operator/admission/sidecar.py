@@ -10,7 +10,7 @@ from typing import Any
 
 from meterfabric_operator import names
 from meterfabric_operator.children.pod import container_security
-from meterfabric_operator.environment import from_field, scratch, variables
+from meterfabric_operator.environment import from_field, variables
 from meterfabric_operator.objects import Object
 
 SPOOL_VOLUME = "meterfabric-spool"
@@ -62,7 +62,7 @@ def fixed_environment() -> list[Object]:
         {"name": "METERFABRIC_SIDECAR_KUBERNETES_HOST", "value": "$(KUBERNETES_SERVICE_HOST)"},
         {"name": "METERFABRIC_SIDECAR_KUBERNETES_PORT", "value": "$(KUBERNETES_SERVICE_PORT)"},
     ]
-    return [*of_pod, *server, *variables("SIDECAR", settings), scratch(_DATA)]
+    return [*of_pod, *server, *variables("SIDECAR", settings)]
 
 
 def container(values: Values) -> Object:

@@ -174,6 +174,7 @@ def open_writer(path: Path, wal_bytes: int, max_bytes: int | None = None) -> sql
         db.execute("PRAGMA secure_delete = OFF")
         # What one commit changes, and the inner pages on the way there; payloads are written and not read again.
         db.execute("PRAGMA cache_size = -2048")
+        _keep_to_memory(db)
         db.execute(f"PRAGMA wal_autocheckpoint = {max(1, wal_bytes // PAGE_BYTES)}")
         db.execute(f"PRAGMA journal_size_limit = {wal_bytes}")
         if max_bytes is not None:
@@ -190,7 +191,13 @@ def open_reader(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
     db.text_factory = read_text
     db.execute("PRAGMA cache_size = -512")
+    _keep_to_memory(db)
     return db
+
+
+def _keep_to_memory(db: sqlite3.Connection) -> None:
+    """What a statement needs for a moment: the folders where SQLite would put it are read-only in our containers."""
+    db.execute("PRAGMA temp_store = MEMORY")
 
 
 def read_text(text: bytes) -> str:
