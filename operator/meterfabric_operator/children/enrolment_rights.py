@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from meterfabric_operator import names
-from meterfabric_operator.objects import Object, labels
+from meterfabric_operator.children.metadata import elsewhere
+from meterfabric_operator.objects import Object
 from meterfabric_operator.wanted import FabricFacts
 
 
@@ -12,7 +13,7 @@ def build(facts: FabricFacts) -> Object:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
-        "metadata": {"name": names.cluster(facts.id), "labels": labels(facts.id, "sidecar")},
+        "metadata": elsewhere(facts, names.cluster(facts.id), "sidecar"),
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": "ClusterRole",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from meterfabric_operator import names
-from meterfabric_operator.objects import FABRIC, INJECT, Object, labels
+from meterfabric_operator.children.metadata import elsewhere
+from meterfabric_operator.objects import FABRIC, INJECT, Object
 from meterfabric_operator.wanted import FabricFacts
 
 
@@ -12,7 +13,7 @@ def build(facts: FabricFacts) -> Object:
     return {
         "apiVersion": facts.settings.admission_api,
         "kind": "MutatingAdmissionPolicyBinding",
-        "metadata": {"name": names.cluster(facts.id), "labels": labels(facts.id, "sidecar")},
+        "metadata": elsewhere(facts, names.cluster(facts.id), "sidecar"),
         "spec": {
             "policyName": facts.settings.policy,
             "paramRef": {

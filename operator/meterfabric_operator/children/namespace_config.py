@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from meterfabric_operator import names
-from meterfabric_operator.objects import Object, labels
+from meterfabric_operator.children.metadata import elsewhere
+from meterfabric_operator.objects import Object
 from meterfabric_operator.wanted import FabricFacts
 from meterfabric_protocol import fabric_sidecar
 
@@ -20,10 +21,6 @@ def build(facts: FabricFacts, namespace: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {
-            "name": names.sidecars(facts.id),
-            "namespace": namespace,
-            "labels": labels(facts.id, "sidecar"),
-        },
+        "metadata": elsewhere(facts, names.sidecars(facts.id), "sidecar", namespace),
         "data": {"sinks.json": sinks(facts), "trust.pem": facts.trust},
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from meterfabric_operator import names
 from meterfabric_operator.children import relay_deployment
-from meterfabric_operator.objects import FABRIC, SINK, Object, labels, owned_by
+from meterfabric_operator.children.metadata import of_fabric, of_sink
+from meterfabric_operator.objects import FABRIC, SINK, Object
 from meterfabric_operator.wanted import FabricFacts, SinkFacts
 
 
@@ -13,10 +14,7 @@ def for_relays(facts: FabricFacts) -> Object:
     producers = {"namespaceSelector": {"matchLabels": {FABRIC: facts.id}}}
     sinks = {"podSelector": {"matchLabels": {FABRIC: facts.id, "app.kubernetes.io/component": "sink"}}}
     return _policy(
-        facts,
-        names.relay(facts.name),
-        labels(facts.id, "relay"),
-        owned_by("MeteringFabric", facts.name, facts.uid),
+        of_fabric(facts, names.relay(facts.name), "relay"),
         {
             "podSelector": {"matchLabels": relay_deployment.selector(facts)},
             "policyTypes": ["Ingress", "Egress"],
@@ -31,12 +29,8 @@ def for_relays(facts: FabricFacts) -> Object:
 
 def for_sink(facts: SinkFacts) -> Object:
     """Nobody calls a sink but who reads its pages. Where its database is isn't ours to know, so it may call anybody."""
-    made = labels(facts.of.id, "sink", **{SINK: facts.name})
     return _policy(
-        facts.of,
-        names.sink(facts.name),
-        made,
-        owned_by("MeteringSink", facts.name, facts.uid),
+        of_sink(facts),
         {
             "podSelector": {"matchLabels": {FABRIC: facts.of.id, SINK: facts.name}},
             "policyTypes": ["Ingress"],
@@ -45,10 +39,10 @@ def for_sink(facts: SinkFacts) -> Object:
     )
 
 
-def _policy(facts: FabricFacts, name: str, made: dict[str, str], owners: list[Object], spec: Object) -> Object:
+def _policy(metadata: Object, spec: Object) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {"name": name, "namespace": facts.namespace, "labels": made, "ownerReferences": owners},
+        "metadata": metadata,
         "spec": spec,
     }

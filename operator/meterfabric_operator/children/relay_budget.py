@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from meterfabric_operator import names
+from meterfabric_operator.children.metadata import of_fabric
 from meterfabric_operator.children.relay_deployment import selector
-from meterfabric_operator.objects import Object, labels, owned_by
+from meterfabric_operator.objects import Object
 from meterfabric_operator.wanted import FabricFacts
 
 
@@ -13,12 +14,7 @@ def build(facts: FabricFacts) -> Object:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": {
-            "name": names.relay(facts.name),
-            "namespace": facts.namespace,
-            "labels": labels(facts.id, "relay"),
-            "ownerReferences": owned_by("MeteringFabric", facts.name, facts.uid),
-        },
+        "metadata": of_fabric(facts, names.relay(facts.name), "relay"),
         "spec": {
             "maxUnavailable": 1,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",

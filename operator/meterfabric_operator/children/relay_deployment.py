@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from meterfabric_operator import names
+from meterfabric_operator.children.metadata import of_fabric
 from meterfabric_operator.children.pod import container_security, pod, probes, resources
 from meterfabric_operator.environment import from_field, variables
-from meterfabric_operator.objects import Object, labels, owned_by
+from meterfabric_operator.objects import Object, labels
 from meterfabric_operator.wanted import FabricFacts
 from meterfabric_protocol.notation import amount
 
@@ -59,12 +60,7 @@ def build(facts: FabricFacts) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {
-            "name": names.relay(facts.name),
-            "namespace": facts.namespace,
-            "labels": labels(facts.id, "relay"),
-            "ownerReferences": owned_by("MeteringFabric", facts.name, facts.uid),
-        },
+        "metadata": of_fabric(facts, names.relay(facts.name), "relay"),
         "spec": {
             "replicas": relay.replicas,
             "selector": {"matchLabels": selector(facts)},

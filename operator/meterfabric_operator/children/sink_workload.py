@@ -6,9 +6,10 @@ from typing import Any
 
 from meterfabric_operator import names
 from meterfabric_operator.children import relay_service
+from meterfabric_operator.children.metadata import of_sink
 from meterfabric_operator.children.pod import container_security, pod, probes, resources
 from meterfabric_operator.environment import from_field, scratch, variables
-from meterfabric_operator.objects import FABRIC, GROUP, SINK, Object, labels, owned_by
+from meterfabric_operator.objects import FABRIC, GROUP, SINK, Object, labels
 from meterfabric_operator.wanted import SinkFacts
 from meterfabric_protocol.fabric_spec import Storage
 from meterfabric_protocol.notation import amount
@@ -46,12 +47,7 @@ def build(facts: SinkFacts) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": kind,
-        "metadata": {
-            "name": names.sink(facts.name),
-            "namespace": facts.of.namespace,
-            "labels": labels(facts.of.id, "sink", **{SINK: facts.name}),
-            "ownerReferences": owned_by("MeteringSink", facts.name, facts.uid),
-        },
+        "metadata": of_sink(facts),
         "spec": spec,
     }
 

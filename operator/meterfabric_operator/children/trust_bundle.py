@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from meterfabric_operator import names
-from meterfabric_operator.objects import Object, labels
+from meterfabric_operator.children.metadata import kept
+from meterfabric_operator.objects import Object
 from meterfabric_operator.wanted import FabricFacts
 
 
 def build(facts: FabricFacts) -> Object:
-    """No owner: whether it goes with the fabric is what `spec.identity.onDelete` says."""
+    """The published copy of the roots that Secrets hold."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {
-            "name": names.trust(facts.name),
-            "namespace": facts.namespace,
-            "labels": labels(facts.id, "identity"),
-        },
+        "metadata": kept(facts, names.trust(facts.name)),
         "data": {"trust.pem": facts.trust},
     }
