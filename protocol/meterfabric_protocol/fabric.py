@@ -12,7 +12,7 @@ import msgspec
 
 from meterfabric_protocol.errors import ProtocolError
 from meterfabric_protocol.fabric_spec import FabricSpec, Name, SinkSpec
-from meterfabric_protocol.notation import NEVER, amount, seconds
+from meterfabric_protocol.notation import NEVER, amount, seconds, thousandths
 
 API_VERSION: Final = "meterfabric.io/v1alpha1"
 
@@ -120,6 +120,12 @@ def _check_fabric(where: str, spec: FabricSpec) -> None:
         )
     if amount(spec.relay.memory) < 8 << 20:
         raise FabricError(where, "spec.relay.memory", f"is {spec.relay.memory}, at least 8Mi")
+    if (scaling := spec.relay.autoscaling) is not None:
+        if scaling.min_replicas > scaling.max_replicas:
+            problem = f"is {scaling.min_replicas}, at most maxReplicas, {scaling.max_replicas}"
+            raise FabricError(where, "spec.relay.autoscaling.minReplicas", problem)
+        if thousandths(scaling.tolerance) >= 1_000:
+            raise FabricError(where, "spec.relay.autoscaling.tolerance", f"is {scaling.tolerance}, less than 1")
     if not 1_024 <= amount(spec.limits.record_bytes) <= 4 << 20:
         raise FabricError(where, "spec.limits.recordBytes", f"is {spec.limits.record_bytes}, 1Ki to 4Mi")
     if not 600 <= seconds(spec.identity.certificate_lifetime) <= 30 * 86_400:

@@ -37,10 +37,63 @@ class Delivery(_Spec, frozen=True, kw_only=True):
     drain: Duration = "30s"
 
 
+class ScalingPolicy(_Spec, frozen=True, kw_only=True):
+    """How much may change within a period."""
+
+    type: Literal["Pods", "Percent"]
+    value: Annotated[int, Meta(ge=1, le=10_000)]
+    period_seconds: Annotated[int, Meta(ge=1, le=1_800)]
+
+
+Policies = Annotated[tuple[ScalingPolicy, ...], Meta(min_length=1, max_length=10)]
+SelectPolicy = Literal["Max", "Min", "Disabled"]
+Window = Annotated[int, Meta(ge=0, le=3_600)]
+
+
+class ScaleUp(_Spec, frozen=True, kw_only=True):
+    """How growth is held back; HPAScalingRules of autoscaling/v2, with its defaults."""
+
+    stabilization_window_seconds: Window = 0
+    select_policy: SelectPolicy = "Max"
+    policies: Policies = (
+        ScalingPolicy(type="Pods", value=4, period_seconds=15),
+        ScalingPolicy(type="Percent", value=100, period_seconds=15),
+    )
+
+
+class ScaleDown(_Spec, frozen=True, kw_only=True):
+    """How shrinking is held back, likewise."""
+
+    stabilization_window_seconds: Window = 300
+    select_policy: SelectPolicy = "Max"
+    policies: Policies = (ScalingPolicy(type="Percent", value=100, period_seconds=15),)
+
+
+class Behavior(_Spec, frozen=True, kw_only=True):
+    """HorizontalPodAutoscalerBehavior of autoscaling/v2."""
+
+    scale_up: ScaleUp = ScaleUp()
+    scale_down: ScaleDown = ScaleDown()
+
+
+class Autoscaling(_Spec, frozen=True, kw_only=True):
+    """How many relays there are to be follows from how busy they are, as a HorizontalPodAutoscaler (v2) would have it.
+
+    Its defaults, but for `min_replicas`: one relay that dies should leave one.
+    """
+
+    min_replicas: Annotated[int, Meta(ge=1, le=100)] = 2
+    max_replicas: Annotated[int, Meta(ge=1, le=100)]
+    target_utilization: Annotated[int, Meta(ge=1, le=100)] = 80
+    tolerance: Cores = "0.1"
+    behavior: Behavior = Behavior()
+
+
 class Relay(_Spec, frozen=True, kw_only=True):
     """The relays: how many, and the bounds of each."""
 
     replicas: Annotated[int, Meta(ge=1, le=100)] = 2
+    autoscaling: Autoscaling | None = None
     memory: Quantity = "24Mi"
     max_connections: Annotated[int, Meta(ge=1, le=18_000)] = 10_000
     resources: Resources = Resources()

@@ -18,7 +18,7 @@ Expiry = Annotated[str, Meta(max_length=32, pattern=rf"^(Never|{_DURATION})$")]
 Quantity = Annotated[str, Meta(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 """Kubernetes' notation of bytes: 1Gi, 500M, 4096."""
 Cores = Annotated[str, Meta(max_length=32, pattern=r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$")]
-"""Kubernetes' notation of processors: 250m, 2, 0.5."""
+"""Kubernetes' notation of processors and other numbers: 250m, 2, 0.5."""
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SCALES: Final = {
@@ -45,3 +45,8 @@ def amount(text: str) -> int:
     if found is None:
         raise ValueError(f"not a quantity: {text!r}")
     return int(float(found[1]) * _SCALES[found[2]])
+
+
+def thousandths(text: str) -> int:
+    """Thousandths of a number such as ``0.1``, ``250m`` or ``2``."""
+    return int(text[:-1]) if text.endswith("m") else round(float(text) * 1_000)

@@ -1,5 +1,6 @@
 """The schemas in crds/ and the types that read the same objects say the same: fields, defaults, limits."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 from msgspec import inspect
 
 from meterfabric_protocol.fabric import API_VERSION, MeteringFabric, MeteringSink, read
-from meterfabric_protocol.fabric_spec import FabricSpec, SinkSpec
+from meterfabric_protocol.fabric_spec import Autoscaling, FabricSpec, SinkSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "crds").glob("*.yaml")}
@@ -49,6 +50,14 @@ def said(kind: inspect.Type) -> dict[str, Any]:
             }
             required = [field.encode_name for field in kind.fields if field.required]
             return made | ({"required": required} if required else {})
+        case inspect.VarTupleType():
+            return {
+                "type": "array",
+                "minItems": kind.min_length,
+                "maxItems": kind.max_length,
+                "items": said(kind.item_type),
+                "x-kubernetes-list-type": "atomic",
+            }
         case inspect.BoolType():
             return {"type": "boolean"}
         case inspect.IntType():
@@ -84,6 +93,8 @@ def bare(node: Any) -> Any:
         kept["enum"] = sorted(kept["enum"])
     if "properties" in kept:
         kept["properties"] = {name: bare(value) for name, value in kept["properties"].items()}
+    if "items" in kept:
+        kept["items"] = bare(kept["items"])
     return kept
 
 
@@ -111,6 +122,8 @@ def nodes(node: dict[str, Any], path: str = "spec") -> list[tuple[str, dict[str,
     found = [(path, node)]
     for name, each in node.get("properties", {}).items():
         found += nodes(each, f"{path}.{name}")
+    if "items" in node:
+        found += nodes(node["items"], f"{path}[]")
     return found
 
 
@@ -122,6 +135,12 @@ def test_a_schema_has_the_fields_and_limits_of_its_type(name: str) -> None:
 
 def test_an_empty_fabric_gets_the_same_defaults_from_both() -> None:
     assert settled(bare(spec("meteringfabrics")) | {"default": {}}) == msgspec.to_builtins(FabricSpec())
+
+
+def test_autoscaling_gets_the_same_defaults_from_both() -> None:
+    node = bare(spec("meteringfabrics"))["properties"]["relay"]["properties"]["autoscaling"]
+    made = msgspec.to_builtins(Autoscaling(max_replicas=9), builtin_types=())
+    assert settled(node | {"default": {"maxReplicas": 9}}) == json.loads(msgspec.json.encode(made))
 
 
 @pytest.mark.parametrize("destination", [{"sqlite": {}}, {"file": {}}, {"postgres": {"secretRef": {"name": "db"}}}])

@@ -31,6 +31,14 @@ def fabric(**spec: Any) -> dict[str, Any]:
     return {**FABRIC, "spec": spec}
 
 
+def autoscaled(**autoscaling: Any) -> dict[str, Any]:
+    return fabric(relay={"autoscaling": autoscaling})
+
+
+def behaving(**behavior: Any) -> dict[str, Any]:
+    return autoscaled(maxReplicas=4, behavior=behavior)
+
+
 def sink(**spec: Any) -> dict[str, Any]:
     return {**SINK, "spec": {**SINK["spec"], **spec}}
 
@@ -85,6 +93,26 @@ def test_defaults_are_those_of_the_types(kubernetes: Cluster) -> None:
         (fabric(relay={"memory": "1Mi"}), "relay.memory: at least 8Mi"),
         (fabric(relay={"memory": "lots"}), "spec.relay.memory"),
         (fabric(relay={"memory": "300Mi"}), "relay.resources.memory: at least relay.memory and 64Mi more"),
+        (autoscaled(), "spec.relay.autoscaling.maxReplicas: Required value"),
+        (autoscaled(maxReplicas=101), "less than or equal to 100"),
+        (autoscaled(maxReplicas=1), "relay.autoscaling.minReplicas: at most maxReplicas"),
+        (autoscaled(maxReplicas=4, minReplicas=0), "greater than or equal to 1"),
+        (autoscaled(maxReplicas=4, targetUtilization=101), "less than or equal to 100"),
+        (autoscaled(maxReplicas=4, tolerance="10%"), "spec.relay.autoscaling.tolerance"),
+        (autoscaled(maxReplicas=4, tolerance="1.5"), "relay.autoscaling.tolerance: less than 1"),
+        (autoscaled(maxReplicas=4, metrics=[]), 'unknown field "spec.relay.autoscaling.metrics"'),
+        (behaving(scaleDown={"stabilizationWindowSeconds": 3_601}), "less than or equal to 3600"),
+        (behaving(scaleUp={"selectPolicy": "Most"}), 'supported values: "Max", "Min", "Disabled"'),
+        (behaving(scaleUp={"policies": []}), "should have at least 1 items"),
+        (behaving(scaleUp={"policies": [{"type": "Pods", "value": 1}]}), "periodSeconds: Required value"),
+        (
+            behaving(scaleUp={"policies": [{"type": "Nodes", "value": 1, "periodSeconds": 15}]}),
+            'supported values: "Pods", "Percent"',
+        ),
+        (
+            behaving(scaleDown={"policies": [{"type": "Pods", "value": 1, "periodSeconds": 1_801}]}),
+            "less than or equal to 1800",
+        ),
         (fabric(relay={"maxConnections": 20_000}), "less than or equal to 18000"),
         (fabric(relay={"resources": {"cpu": "fast"}}), "spec.relay.resources.cpu"),
         (fabric(delivery={"expiry": "5s"}), "delivery.expiry: at least 60s, or Never"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from meterfabric_protocol import fabric as f
-from meterfabric_protocol.notation import amount, seconds
+from meterfabric_protocol.notation import amount, seconds, thousandths
 
 FABRIC: dict[str, Any] = {
     "apiVersion": f.API_VERSION,
@@ -23,6 +23,10 @@ SINK: dict[str, Any] = {
 
 def with_spec(base: dict[str, Any], **spec: Any) -> dict[str, Any]:
     return {**base, "spec": {**base["spec"], **spec}}
+
+
+def scaled(**autoscaling: Any) -> dict[str, Any]:
+    return with_spec(FABRIC, relay={"autoscaling": autoscaling})
 
 
 def test_a_fabric_of_defaults_is_read() -> None:
@@ -56,6 +60,11 @@ def test_quantities(text: str, value: int) -> None:
     assert amount(text) == value
 
 
+@pytest.mark.parametrize(("text", "value"), [("0.1", 100), ("50m", 50), ("0.05", 50), ("2", 2_000), ("0.001", 1)])
+def test_thousandths(text: str, value: int) -> None:
+    assert thousandths(text) == value
+
+
 @pytest.mark.parametrize(
     ("document", "field", "says"),
     [
@@ -66,6 +75,16 @@ def test_quantities(text: str, value: int) -> None:
         (with_spec(FABRIC, relay={"replicas": 0}), "spec.relay.replicas", ">= 1"),
         (with_spec(FABRIC, relay={"replicas": "two"}), "spec.relay.replicas", "int"),
         (with_spec(FABRIC, relay={"memory": "1Mi"}), "spec.relay.memory", "at least 8Mi"),
+        (scaled(minReplicas=9, maxReplicas=3), "spec.relay.autoscaling.minReplicas", "is 9, at most maxReplicas, 3"),
+        (scaled(maxReplicas=1), "spec.relay.autoscaling.minReplicas", "is 2, at most maxReplicas, 1"),
+        (scaled(), "spec.relay.autoscaling", "maxReplicas"),
+        (scaled(maxReplicas=3, tolerance="1.5"), "spec.relay.autoscaling.tolerance", "less than 1"),
+        (scaled(maxReplicas=3, targetUtilization=0), "spec.relay.autoscaling.targetUtilization", ">= 1"),
+        (
+            scaled(maxReplicas=3, behavior={"scaleDown": {"policies": []}}),
+            "spec.relay.autoscaling.behavior.scaleDown.policies",
+            "length",
+        ),
         (with_spec(FABRIC, delivery={"expiry": "5s"}), "spec.delivery.expiry", "at least 60s"),
         (with_spec(FABRIC, delivery={"expiry": "soon"}), "spec.delivery.expiry", "is 'soon'"),
         (with_spec(FABRIC, sidecar={"spool": {"quota": "2Mi"}}), "spec.sidecar.spool.quota", "16 batches"),
