@@ -96,6 +96,10 @@ class Evidence:
         """Release the store."""
         self._store.close()
 
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one statement, as `Store.query`."""
+        return self._store.query(sql, parameters)
+
     def logs(self) -> Iterator[Held]:
         """Every log's position, in the order of their origins."""
         last = ""

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .destination.base import DestinationDown, DestinationRefused
+from .destination.postgres import CONNECTION_DEFAULTS
 from .destination.postgres_rows import MAX_ID_BYTES, fields
 from .evidence_records import FORGET, KEEP, RecordTable
 
@@ -24,7 +26,12 @@ class PostgresStore(RecordTable):
     """See evidence.Store. Reads one moment's state."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        try:
+            said = conninfo_to_dict(url)
+        except psycopg.Error as error:
+            raise DestinationDown(f"PostgreSQL: {error}") from error
+        unsaid = {name: value for name, value in CONNECTION_DEFAULTS.items() if name not in said}
+        self._conninfo = make_conninfo(url, **unsaid)
         self._connection = self._connect()
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -58,7 +65,7 @@ class PostgresStore(RecordTable):
         try:
             # The snapshot being read would keep the old row from being vacuumed.
             self._connection.close()
-            with psycopg.connect(self._url, autocommit=True, options="-c search_path=meterfabric") as writer:
+            with psycopg.connect(self._conninfo, autocommit=True, options="-c search_path=meterfabric") as writer:
                 with writer.transaction():
                     writer.execute(_dialect(KEEP), (origin, index, hashed, erased_at, reason))
                     writer.execute(_dialect(FORGET), (origin, index))
@@ -77,7 +84,7 @@ class PostgresStore(RecordTable):
 
     def _connect(self) -> psycopg.Connection[Any]:
         try:
-            connection = psycopg.connect(self._url, options="-c search_path=meterfabric")
+            connection = psycopg.connect(self._conninfo, options="-c search_path=meterfabric")
         except psycopg.Error as error:
             raise DestinationDown(f"PostgreSQL: {error}") from error
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

@@ -64,7 +64,7 @@ async def serve_sink(settings: Settings, stop: Stop) -> None:
     health = Health(worker, links)
     app = web.Application()
     add_probes(app, health, meters.registry)
-    add_books(app, store)
+    add_books(app, settings.name, settings.url)
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds())
     # Whoever looks finds the pages, and on them why, while the destination can't be opened.
     write_ready(settings.ready_file, Ready(os.getpid(), 0, pages.port))

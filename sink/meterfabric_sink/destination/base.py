@@ -7,8 +7,6 @@ writes everything or, where one position has moved, nothing.
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
-import msgspec
-
 from meterfabric_protocol.delivery.stored import (
     BatchKind,
     Certificate,
@@ -67,19 +65,6 @@ class PositionMoved(DestinationError):
         super().__init__(f"position moved: {', '.join(self.origins)}")
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """All logs of a destination in one line. `stubbed` leaves were passed over; `pending` ones were heard of, not had.
-
-    `since`: when the one of the logs with pending leaves was last written that waits longest, Unix seconds, 0 for none.
-    """
-
-    logs: int
-    records: int
-    stubbed: int
-    pending: int
-    since: int
-
-
 class Destination(Protocol):
     """Durable home of records and evidence. All methods raise DestinationDown while it can't be reached,
     DestinationRefused where it won't."""
@@ -117,9 +102,6 @@ class Destination(Protocol):
 
     async def boundary_at_or_below(self, origin: str, size: int) -> StoredBatch | None:
         """The last stored batch (without payload) that ends at or before `size`; None where there is none."""
-
-    async def summary(self) -> Summary:
-        """The books of all logs held, as far as this sink knows them."""
 
     async def notices(self, origin: str) -> list[StoredNotice]:
         """Every notice leaf held of this log, in order (few: they are never many against records)."""

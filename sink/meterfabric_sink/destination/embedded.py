@@ -27,7 +27,6 @@ from .base import (
     PositionMoved,
     StoredBatch,
     StoredNotice,
-    Summary,
 )
 from .sqlite_tables import connect
 
@@ -82,10 +81,6 @@ class Embedded(ABC):
     async def boundary_at_or_below(self, origin: str, size: int) -> StoredBatch | None:
         """See Destination.boundary_at_or_below."""
         return await self._run(lambda: sqlite_evidence.boundary_at_or_below(self._connection(), origin, size))
-
-    async def summary(self) -> Summary:
-        """See Destination.summary."""
-        return await self._run(lambda: sqlite_evidence.summary(self._connection()))
 
     async def notices(self, origin: str) -> list[StoredNotice]:
         """See Destination.notices."""

@@ -24,7 +24,6 @@ from .base import (
     PositionMoved,
     StoredBatch,
     StoredNotice,
-    Summary,
 )
 from .postgres_rows import Caution
 from .postgres_schema import migrate
@@ -107,12 +106,6 @@ class PostgresDestination:
                 cursor = await connection.execute(postgres_evidence.LAST_BEFORE, (origin, row[1]))
                 row = await cursor.fetchone()
             return None if row is None else rows.batch(row)
-
-    async def summary(self) -> Summary:
-        """See Destination.summary."""
-        async with self._connected() as connection:
-            cursor = await connection.execute(f"{rows.SUMMARY} meterfabric.logs".encode())
-            return rows.summary(await cursor.fetchone() or ())
 
     async def notices(self, origin: str) -> list[StoredNotice]:
         """See Destination.notices."""

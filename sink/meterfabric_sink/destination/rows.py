@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from .base import DestinationRefused, Held, StoredBatch, Summary
+from .base import DestinationRefused, Held, StoredBatch
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -15,19 +15,6 @@ BATCH_FIELDS = tuple(name for name in StoredBatch.__struct_fields__ if name != "
 # Quoted, since "of" is a keyword.
 HELD_COLUMNS = ", ".join(f'"{name}"' for name in HELD_FIELDS)
 BATCH_COLUMNS = ", ".join(f'"{name}"' for name in BATCH_FIELDS)
-
-# How far a log whose end a later one has named can ever come is that end, whatever else was heard of it.
-_KNOWN = "CASE WHEN final_size >= 0 THEN final_size ELSE head_size END"
-SUMMARY = f"""
-SELECT count(*), coalesce(sum(records), 0), coalesce(sum(stubbed), 0),
-  coalesce(sum(CASE WHEN {_KNOWN} > size THEN {_KNOWN} - size ELSE 0 END), 0),
-  coalesce(min(CASE WHEN {_KNOWN} > size THEN updated END), 0)
-FROM """  # noqa: S608 - constants
-
-
-def summary(row: Sequence[object]) -> Summary:
-    """The row of SUMMARY and a table's name as a value."""
-    return Summary(*(int(str(value)) for value in row))
 
 
 def held(row: Sequence[object]) -> Held:

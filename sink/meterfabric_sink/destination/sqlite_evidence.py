@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from . import rows
-from .base import Certificate, Held, LogUpdate, PositionMoved, StoredBatch, StoredNotice, Summary
+from .base import Certificate, Held, LogUpdate, PositionMoved, StoredBatch, StoredNotice
 from .rows import BATCH_COLUMNS, HELD_COLUMNS
 
 Place = tuple[int, int, int]
@@ -37,11 +37,6 @@ WHERE logs.size = :expected
 """  # noqa: S608 - column names are constants
 _BATCH = f'INSERT INTO batches({BATCH_COLUMNS}, segment, "offset", length) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)'
 _LAST_BEFORE = f"SELECT {BATCH_COLUMNS} FROM batches WHERE origin = ? AND first < ? ORDER BY first DESC LIMIT 1"  # noqa: S608
-
-
-def summary(connection: sqlite3.Connection) -> Summary:
-    """The books of all logs."""
-    return rows.summary(connection.execute(f"{rows.SUMMARY} logs").fetchone())
 
 
 def move(connection: sqlite3.Connection, updates: Sequence[LogUpdate], now: int) -> None:

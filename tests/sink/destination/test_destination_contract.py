@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from meterfabric_protocol import notice
-from meterfabric_sink.destination.base import Certificate, Destination, Equivocation, LogUpdate, PositionMoved, Summary
+from meterfabric_sink.destination.base import Certificate, Destination, Equivocation, LogUpdate, PositionMoved
 from meterfabric_sink.destination.open import destination
 from meterfabric_sink.evidence import Found, open_evidence
 from tests.sink.sink_logs import Log, event, hold_together
@@ -32,17 +32,6 @@ async def test_a_log_never_seen_has_no_position(opened: Destination) -> None:
     assert await opened.positions(["nobody"]) == {}
     assert await opened.receipt("nobody", 1) is None
     assert await opened.notices("nobody") == []
-
-
-async def test_the_books_of_all_logs_are_summed(opened: Destination) -> None:
-    assert await opened.summary() == Summary(0, 0, 0, 0, 0)
-    one, two = Log("one"), Log("two")
-    await opened.commit([one.records(3).records(2).next(), two.records(4).next()])
-    assert await opened.summary() == Summary(2, 9, 0, 0, 0)
-    heard = one.records(7).next()
-    ahead = msgspec.structs.replace(two.held, head_size=two.held.size + 3)
-    await opened.commit([heard, LogUpdate(two.origin, two.held.size, ahead)])
-    assert await opened.summary() == Summary(2, 16, 0, 3, 1000)
 
 
 async def test_a_commit_is_found_again_after_a_restart(opened: Destination, sink_url: str) -> None:
