@@ -1,4 +1,4 @@
-"""The books of fabrics: what each sink holds, asked of one of its workers once a minute, and summed.
+"""The books of fabrics: what each sink holds and lacks, by fate, as its page says it, and summed.
 
 A sink knows of a record once its log's head came by, so these books lag behind the sidecars' own; an audit, which reads
 every leaf, stands over them.
@@ -6,58 +6,95 @@ every leaf, stands over them.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import aiohttp
+import msgspec
 
-from meterfabric_operator import names
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.lease import UNREACHABLE
-from meterfabric_operator.objects import SINK, Key, Object
+from meterfabric_operator.objects import Key, Object
 from meterfabric_operator.observed import Observed
 from meterfabric_operator.wanted import FabricFacts
 
-log = logging.getLogger(__name__)
+FATES: Final = ("delivered", "expired", "damaged", "lost", "missing", "unexplained", "pending", "abandoned")
+"""As the page's, without what isn't owed to the sink; `pending` is told apart from `abandoned` here."""
+_NAMED: Final = 10
+"""So many pods are named that abandoned records."""
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
-EVERY: Final = 60.0
-_CALL = aiohttp.ClientTimeout(total=5.0)
-_AT_A_TIME = 8
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A log with records that the sink heard of and hasn't. `since`: when it was last written, Unix seconds."""
+
+    namespace: str
+    pod: str
+    uid: str
+    records: int
+    since: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A sink's page /books."""
+
+    records: dict[str, int]
+    waiting: tuple[Waiting, ...]
 
 
 @dataclass(frozen=True)
 class Books:
-    """Leaves by fate. `since`: when the longest waiting log was last written, Unix seconds, 0 where nothing waits."""
+    """Records by fate. `since`: when the longest waiting log was last written, Unix seconds, 0 where nothing waits.
 
-    delivered: int
-    expired: int
-    pending: int
+    `abandoned_by`: records by pod, NAMESPACE/NAME, those with the most.
+    """
+
+    records: Mapping[str, int]
     since: int
     asked: datetime
+    abandoned_by: Mapping[str, int]
+
+    def count(self, fate: str) -> int:
+        """Records of one fate."""
+        return self.records.get(fate, 0)
+
+    @property
+    def oldest(self) -> int:
+        """Seconds that the oldest pending record has waited at least."""
+        return max(int(self.asked.timestamp()) - self.since, 0) if self.since else 0
 
     def status(self) -> dict[str, Any]:
         """As a status holds them."""
-        oldest = int(self.asked.timestamp()) - self.since if self.since else 0
         return {
-            "accepted": self.delivered + self.expired + self.pending,
-            "delivered": self.delivered,
-            "expired": self.expired,
-            "pending": self.pending,
-            "oldestPending": f"{max(oldest, 0)}s",
+            "accepted": sum(self.records.values()),
+            **{fate: self.count(fate) for fate in FATES},
+            "abandonedBy": [{"pod": pod, "records": count} for pod, count in self.abandoned_by.items()],
+            "oldestPending": f"{self.oldest}s",
+            "updated": self.asked.strftime(_TIME),
         }
 
+    def says_as(self, other: Books | None) -> bool:
+        """Whether another one holds the same, whenever it was asked."""
+        return other is not None and {**self.status(), "updated": ""} == {**other.status(), "updated": ""}
 
-def read(page: Any, asked: datetime) -> Books:
-    """A sink's page /books. Raises ValueError."""
-    try:
-        return Books(int(page["records"]), int(page["stubbed"]), int(page["pending"]), int(page["since"]), asked)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not the books of a sink: {error!r}") from error
+
+def read(data: bytes) -> Page:
+    """Raises ValueError."""
+    return msgspec.json.decode(data, type=Page)
+
+
+def told(page: Page, gone: Iterable[Waiting], asked: datetime) -> Books:
+    """The books that a page tells. ``gone``: those that wait and whose pods are gone for good."""
+    lost = set(gone)
+    left = [each for each in page.waiting if each not in lost]
+    abandoned = sum(each.records for each in lost)
+    records = {fate: page.records.get(fate, 0) for fate in FATES}
+    records |= {"pending": records["pending"] - abandoned, "abandoned": abandoned}
+    by: Counter[str] = Counter()
+    for each in lost:
+        by[f"{each.namespace}/{each.pod}"] += each.records
+    since = min((each.since for each in left), default=0)
+    return Books(records, since, asked, dict(by.most_common(_NAMED)))
 
 
 def summed(books: Iterable[Books]) -> Books | None:
@@ -65,71 +102,38 @@ def summed(books: Iterable[Books]) -> Books | None:
     found = list(books)
     if not found:
         return None
+    by: Counter[str] = Counter()
+    for each in found:
+        by.update(each.abandoned_by)
     return Books(
-        sum(each.delivered for each in found),
-        sum(each.expired for each in found),
-        sum(each.pending for each in found),
+        {fate: sum(each.count(fate) for each in found) for fate in FATES},
         min((each.since for each in found if each.since), default=0),
         max(each.asked for each in found),
+        dict(by.most_common(_NAMED)),
     )
 
 
-def of_fabric(books: Mapping[Key, Books], facts: FabricFacts) -> Books | None:
-    """Of a fabric's sinks, summed; None where no sink was heard yet."""
-    keys = [Key("MeteringSink", facts.namespace, sink.metadata.name) for sink in facts.sinks]
-    return summed(books[key] for key in keys if key in books)
+def of_sink(observed: Observed, key: Key) -> Books | None:
+    """As last heard, or, before this replica heard anything, as its status says; None where nobody heard of it."""
+    heard = observed.books.get(key)
+    return heard if heard is not None else _of_status(observed.sinks.get(key) or {})
 
 
-def address(pods: Iterable[Object]) -> str | None:
-    """Where the pages of a worker that is ready are."""
-    for pod in pods:
-        status = pod.get("status") or {}
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
-        if ready and status.get("podIP"):
-            host = status["podIP"]
-            return f"http://[{host}]:{names.SINK_PAGES}" if ":" in host else f"http://{host}:{names.SINK_PAGES}"
-    return None
+def of_fabric(observed: Observed, facts: FabricFacts) -> dict[str, Books | None]:
+    """Of each of its sinks, by name."""
+    return {
+        sink.metadata.name: of_sink(observed, Key("MeteringSink", facts.namespace, sink.metadata.name))
+        for sink in facts.sinks
+    }
 
 
-class Bookkeeper:
-    """Asks the sinks, and has those looked at whose books changed."""
-
-    def __init__(
-        self, cluster: Cluster, observed: Observed, now: Callable[[], datetime], look: Callable[[Key], None]
-    ) -> None:
-        self._cluster = cluster
-        self._observed = observed
-        self._now = now
-        self._look = look
-        self._gate = asyncio.Semaphore(_AT_A_TIME)
-
-    async def run(self, may: asyncio.Event) -> None:
-        """Ask for ever while `may` is set; cancel to end."""
-        async with aiohttp.ClientSession(timeout=_CALL, trust_env=False) as session:
-            while True:
-                await may.wait()
-                await asyncio.gather(*(self._ask(session, key) for key in list(self._observed.sinks)))
-                await asyncio.sleep(EVERY)
-
-    async def _ask(self, session: aiohttp.ClientSession, key: Key) -> None:
-        async with self._gate:
-            try:
-                selector = f"app.kubernetes.io/component=sink,{SINK}={key.name}"
-                url = address(await self._cluster.list("Pod", selector, key.namespace))
-                if url is None:
-                    return
-                async with session.get(f"{url}/books") as response:
-                    if response.status != 200:
-                        return
-                    self._take(key, read(json.loads(await response.read()), self._now()))
-            except (*UNREACHABLE, ValueError) as error:
-                log.info("a sink's books can't be read", extra={"sink": str(key), "reason": str(error)})
-
-    def _take(self, key: Key, books: Books) -> None:
-        body = self._observed.sinks.get(key)
-        before = self._observed.books.get(key)
-        if body is None or (before is not None and before.status() == books.status()):
-            return
-        self._observed.books[key] = books
-        self._look(key)
-        self._look(Key("MeteringFabric", key.namespace, body["spec"]["fabric"]))
+def _of_status(body: Object) -> Books | None:
+    held = (body.get("status") or {}).get("books") or {}
+    try:
+        asked = datetime.strptime(held["updated"], _TIME).replace(tzinfo=UTC)
+        oldest = timedelta(seconds=int(str(held["oldestPending"]).rstrip("s")))
+        records = {fate: int(held[fate]) for fate in FATES}
+        by = {str(each["pod"]): int(each["records"]) for each in held["abandonedBy"]}
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Books(records, int((asked - oldest).timestamp()) if records["pending"] else 0, asked, by)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+from meterfabric_operator.books import Books
 from meterfabric_operator.objects import Object
 from meterfabric_operator.observed import Child, MeteringPod
 
 Truth = Literal["True", "False", "Unknown"]
+OF_FABRIC: Final = (
+    "Ready",
+    "RelaysAvailable",
+    "SinksReachable",
+    "IdentityReady",
+    "ProducersInjected",
+    "BooksBalanced",
+)
+"""What every fabric's status says, always all of it."""
 _SHOWN = 5
 """So many names stand in a message."""
 
@@ -69,6 +79,29 @@ def producers_injected(pods: Iterable[MeteringPod], problem: str = "") -> Condit
     return Condition(kind, "True", "AllInjected", "every pod that asks for a sidecar has one")
 
 
+def books_balanced(books: Books | None, unheard: Sequence[str]) -> Condition:
+    """Whether the fate of every record is known and nothing vanished. ``unheard``: sinks without books yet."""
+    kind = "BooksBalanced"
+    if books is None or unheard:
+        of = f" of: {_listed(sorted(unheard))}" if unheard else ""
+        message = f"no books were heard yet{of}; a sink is asked once it has a worker that is ready"
+        return Condition(kind, "Unknown", "NotHeard", message)
+    if count := books.count("unexplained"):
+        message = f"{count} records were passed over and nothing says why; kubectl meterfabric audit tells which"
+        return Condition(kind, "False", "RecordsUnexplained", message)
+    if count := books.count("abandoned"):
+        by = _listed([f"{pod} ({records})" for pod, records in books.abandoned_by.items()])
+        message = f"{count} records were taken by pods that are gone, and never came: {by}"
+        return Condition(kind, "False", "RecordsAbandoned", message)
+    if count := books.count("missing"):
+        message = f"{count} records were lost with a sidecar's disk; kubectl meterfabric audit tells whose"
+        return Condition(kind, "False", "RecordsMissing", message)
+    if given := [f"{books.count(fate)} {fate}" for fate in ("expired", "damaged", "lost") if books.count(fate)]:
+        message = f"the fate of every record is known, but not all arrived: {', '.join(given)}"
+        return Condition(kind, "True", "SomeGivenUp", message)
+    return Condition(kind, "True", "Balanced", "every record has arrived or is on its way")
+
+
 def ready(parts: Iterable[Condition]) -> Condition:
     """All that a fabric needs, or the first that fails."""
     for part in parts:
@@ -83,11 +116,22 @@ def paused(generation_note: str = "") -> Condition:
     return Condition("Ready", "Unknown", "Paused", message + generation_note)
 
 
-def merged(held: Iterable[Mapping[str, Any]], wanted: Iterable[Condition], generation: int, now: str) -> list[Object]:
-    """The list for a status: times stay where a condition's status stays; others' conditions are left out."""
+def merged(
+    held: Iterable[Mapping[str, Any]],
+    wanted: Sequence[Condition],
+    generation: int,
+    now: str,
+    always: Sequence[str] = (),
+) -> list[Object]:
+    """The list for a status: times stay where a condition's status stays; others' conditions are left out.
+
+    ``always``: types that are never left out. What wasn't looked at stays as it was held, with the generation of then.
+    """
     before = {each["type"]: each for each in held}
-    made = []
-    for condition in wanted:
+    unseen = [name for name in always if name not in {each.type for each in wanted}]
+    made = [dict(before[name]) for name in unseen if name in before]
+    first = [Condition(name, "Unknown", wanted[0].reason, wanted[0].message) for name in unseen if name not in before]
+    for condition in [*wanted, *first]:
         old = before.get(condition.type)
         same = old is not None and old["status"] == condition.status
         made.append(
@@ -100,7 +144,7 @@ def merged(held: Iterable[Mapping[str, Any]], wanted: Iterable[Condition], gener
                 "message": condition.message[:32_000],
             }
         )
-    return made
+    return sorted(made, key=lambda each: always.index(each["type"]) if each["type"] in always else -1)
 
 
 def changed(held: Iterable[Mapping[str, Any]], made: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meterfabric_operator import conditions as c
 from meterfabric_operator import names
-from meterfabric_operator.books import of_fabric
+from meterfabric_operator.books import of_fabric, summed
 from meterfabric_operator.context import Context
 from meterfabric_operator.objects import FINALIZER, LET_GO, Key, Object, key_of
 from meterfabric_operator.reporting import report
@@ -18,9 +18,9 @@ async def delete_fabric(context: Context, body: Object, facts: FabricFacts) -> N
     key, metadata = key_of(body), body["metadata"]
     if FINALIZER not in metadata.get("finalizers", []):
         return
-    heard = of_fabric(context.observed.books, facts)
+    heard = summed(each for each in of_fabric(context.observed, facts).values() if each is not None)
     told = (body.get("status") or {}).get("books") or {}
-    pending = heard.pending if heard is not None else int(told.get("pending", 0))
+    pending = heard.count("pending") if heard is not None else int(told.get("pending", 0))
     if pending and (metadata.get("annotations") or {}).get(LET_GO) != "true":
         message = (
             f"{pending} records are pending: bring its sinks back, or give them up with"

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from meterfabric_operator import handlers
 from meterfabric_operator.applying import Applier
-from meterfabric_operator.books import Bookkeeper
+from meterfabric_operator.bookkeeper import Bookkeeper
 from meterfabric_operator.cluster import connect
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
@@ -93,7 +93,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
     app = web.Application()
     add_probes(app, _Health(watching.complete), meters.registry)
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds(connections=32))
-    keeper = Bookkeeper(cluster, observed, now, queue.add)
+    keeper = Bookkeeper(cluster, observed, now, queue.add, settings.namespaces)
     watch = kopf.operator(
         registry=handlers.register(watching, served, children(settings.namespaces)),
         settings=handlers.settings(served),

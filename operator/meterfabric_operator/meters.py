@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from meterfabric_operator.applying import Applier
+from meterfabric_operator.books import FATES, of_sink
 from meterfabric_operator.handlers import Watching
 from meterfabric_operator.lease import Lease
 from meterfabric_operator.objects import Key
@@ -54,9 +55,29 @@ class Meters(Collector):
             pods.add_metric([fabric, "true"], len(found) - missing)
             pods.add_metric([fabric, "false"], missing)
         yield pods
+        yield from self._books()
         yield _counter("events", "Events taken from watches.", self._watching.events)
         yield _counter("applied", "Objects applied.", self._applier.applied)
         yield _counter("failures", "Looks that failed and were tried again.", self._queue.failed)
+
+    def _books(self) -> Iterator[Metric]:
+        where = ["fabric", "sink"]
+        records = GaugeMetricFamily(
+            "meterfabric_operator_records",
+            "Records that sinks heard of, by what became of them.",
+            labels=[*where, "fate"],
+        )
+        oldest = GaugeMetricFamily(
+            "meterfabric_operator_oldest_pending_seconds", "Age of a sink's oldest pending record.", labels=where
+        )
+        for key, body in self._observed.sinks.items():
+            if (books := of_sink(self._observed, key)) is not None:
+                sink = [f"{key.namespace}.{body['spec']['fabric']}", key.name]
+                oldest.add_metric(sink, books.oldest)
+                for fate in FATES:
+                    records.add_metric([*sink, fate], books.count(fate))
+        yield records
+        yield oldest
 
 
 def _gauge(name: str, what: str, value: float) -> Metric:

@@ -138,6 +138,16 @@ class Observed:
         """The pods that meter in these namespaces."""
         return [pod for namespace in namespaces for pod in self._pods.get(namespace, {}).values()]
 
+    def meters(self, namespace: str, pod: str, uid: str) -> bool:
+        """Whether a pod meters and hasn't ended; of that name where the `uid` is empty."""
+        held = self._pods.get(namespace, {})
+        return uid in held if uid else any(each.name == pod for each in held.values())
+
+    def has_worker(self, key: Key) -> bool:
+        """Whether a worker of a sink is ready. ``key``: the sink's."""
+        workloads = (Key(kind, key.namespace, names.sink(key.name)) for kind in ("Deployment", "StatefulSet"))
+        return any(self.children[each].ready > 0 for each in workloads if each in self.children)
+
     def sinks_of(self, namespace: str, fabric: str) -> list[Object]:
         """The sinks of a fabric, sorted by name, those that are being deleted too."""
         found = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from meterfabric_operator import conditions as c
 from meterfabric_operator import fabric_children, names, sidecar_values
-from meterfabric_operator.books import of_fabric
+from meterfabric_operator.books import of_fabric, summed
 from meterfabric_operator.children import relay_deployment
 from meterfabric_operator.context import Context
 from meterfabric_operator.deletion import delete_fabric
@@ -113,6 +113,7 @@ async def _report(context: Context, body: Object, facts: FabricFacts, problem: s
         c.sinks_reachable({sink.metadata.name: _ready(children, sink.metadata.name) for sink in facts.sinks}),
     ]
     missing = sum(bool(pod.why) for pod in pods)
+    books = of_fabric(context.observed, facts)
     more: dict[str, Any] = {
         "relays": {
             "replicas": relays.replicas if relays else 0,
@@ -125,15 +126,26 @@ async def _report(context: Context, body: Object, facts: FabricFacts, problem: s
             "missing": missing,
         },
         "sinks": [
-            {"name": sink.metadata.name, "ready": _ready(children, sink.metadata.name) > 0} for sink in facts.sinks
+            {"name": name, "ready": _ready(children, name) > 0, **({"books": each.status()} if each else {})}
+            for name, each in books.items()
         ],
     }
     if roots is not None and not problem:
-        more["certificateExpiry"] = _time(roots.not_after)
+        more["certificateExpiry"] = min([_time(roots.not_after), *_expiries(context, facts)])
         more["sidecar"] = sidecar_values.build(facts)
-    if (books := of_fabric(context.observed.books, facts)) is not None:
-        more["books"] = books.status()
-    await report(context, body, [c.ready(needed), *needed, c.producers_injected(pods)], more)
+    total = summed(each for each in books.values() if each is not None)
+    if total is not None:
+        more["books"] = total.status()
+    unheard = [name for name, each in books.items() if each is None]
+    found = [c.ready(needed), *needed, c.producers_injected(pods), c.books_balanced(total, unheard)]
+    await report(context, body, found, more)
+
+
+def _expiries(context: Context, facts: FabricFacts) -> list[str]:
+    """When its sinks' certificates run out, as their own statuses say."""
+    bodies = context.observed.sinks_of(facts.namespace, facts.name)
+    found = [(body.get("status") or {}).get("certificateExpiry") for body in bodies]
+    return [each for each in found if each]
 
 
 def _ready(children: dict[Key, Child], sink: str) -> int:

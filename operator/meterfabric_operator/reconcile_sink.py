@@ -7,6 +7,7 @@ from typing import Any
 
 from meterfabric_operator import conditions as c
 from meterfabric_operator import fabric_children, names
+from meterfabric_operator.books import of_sink
 from meterfabric_operator.children import sink_workload
 from meterfabric_operator.context import Context
 from meterfabric_operator.identity import IdentityError, SinkIdentity
@@ -79,7 +80,7 @@ async def _report(context: Context, body: Object, facts: SinkFacts, identity: Si
         "workers": {"replicas": replicas, "ready": ready, "selector": _selector(facts)},
         "certificateExpiry": identity.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    if (books := context.observed.books.get(key_of(body))) is not None:
+    if (books := of_sink(context.observed, key_of(body))) is not None:
         more["books"] = books.status()
     await report(context, body, [found], more)
 

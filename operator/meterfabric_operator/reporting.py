@@ -9,13 +9,18 @@ from meterfabric_operator import conditions as c
 from meterfabric_operator.context import Context
 from meterfabric_operator.objects import Object, key_of
 
+_PASSING = ("NotMade", "Progressing")
+"""Reasons that tell of a beginning, not of something wrong."""
+
 
 async def report(context: Context, body: Object, found: Sequence[c.Condition], more: dict[str, Any]) -> None:
     """Write conditions and other fields of a fabric's or sink's status. ``more``: None removes a field."""
     held: Object = body.get("status") or {}
     generation = body["metadata"]["generation"]
     now = context.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-    made = c.merged(held.get("conditions") or [], found, generation, now)
+    made = c.merged(
+        held.get("conditions") or [], found, generation, now, c.OF_FABRIC if body["kind"] == "MeteringFabric" else ()
+    )
     wanted = {"observedGeneration": generation, "conditions": made, **more}
     if all(held.get(name) == value for name, value in wanted.items()):
         return
@@ -24,5 +29,5 @@ async def report(context: Context, body: Object, found: Sequence[c.Condition], m
     # What watching will tell soon; until then another look must not tell the same again.
     body["status"] = {**held, **{name: value for name, value in wanted.items() if value is not None}}
     for each in news:
-        bad = each["status"] == "False" and each["reason"] not in ("NotMade", "Progressing")
+        bad = (each["status"] == "False" and each["reason"] not in _PASSING) or each["reason"] == "SomeGivenUp"
         await context.events.tell(body, "Warning" if bad else "Normal", each["reason"], each["message"])

@@ -85,6 +85,10 @@ def test_records_that_are_lost_in_any_way_are_told_and_pods_without_a_sidecar_co
     text = as_text([only(fabric(books=BOOKS | {"lost": 3}, producers=producers))], False)
     assert "metering/main: expired 40, lost 3 records; audit tells which\n" in text
     assert "5 (+2 without a sidecar)" in text
+    by = [{"pod": "shop/web-0", "records": 7}]
+    text = as_text([only(fabric(books=BOOKS | {"abandoned": 7, "abandonedBy": by}))], False)
+    assert "expired 40, abandoned 7 records" in text
+    assert "metering/main: 7 of the abandoned were of pod shop/web-0, which is gone\n" in text
 
 
 def test_books_that_nobody_gathered_are_no_zeros() -> None:

@@ -1,78 +1,92 @@
-"""Books: read of a sink's page, summed, asked of a worker that is ready, and told when they changed."""
+"""Books: read of a sink's page, told with who is gone, summed, remembered, and said when they changed."""
 
-import asyncio
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from aiohttp import web
 
-from meterfabric_operator import names
-from meterfabric_operator.books import Bookkeeper, Books, address, read, summed
-from meterfabric_operator.cluster import Cluster
+from meterfabric_operator.books import Books, Waiting, of_sink, read, summed, told
 from meterfabric_operator.objects import Key
 from meterfabric_operator.observed import Observed
-from meterfabric_runtime.web import WebBounds, serve
-from tests.operator.memory_api import MemoryApi
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-PAGE = {"logs": 2, "records": 9, "stubbed": 1, "pending": 3, "since": int(NOW.timestamp()) - 90}
+SINCE = int(NOW.timestamp()) - 90
+WEB, API = Waiting("shop", "web-0", "u-1", 3, SINCE), Waiting("shop", "api-0", "u-2", 4, SINCE + 60)
+RECORDS = {"delivered": 9, "expired": 1, "pending": 7, "unowed": 5, "repeated": 2}
+SINK = Key("MeteringSink", "metering", "billing")
 
 
-def pod(address: str | None, ready: str = "True") -> dict[str, Any]:
-    return {"status": {"podIP": address, "conditions": [{"type": "Ready", "status": ready}]}}
+def page(*waiting: Waiting, **records: int) -> bytes:
+    entries = [{name: getattr(each, name) for name in each.__struct_fields__} for each in waiting]
+    return json.dumps({"logs": 2, "records": RECORDS | records, "since": SINCE, "waiting": entries}).encode()
 
 
 def test_a_page_becomes_books_that_add_up() -> None:
-    status = read(PAGE, NOW).status()
-    assert status == {"accepted": 13, "delivered": 9, "expired": 1, "pending": 3, "oldestPending": "90s"}
+    status = told(read(page(WEB, API)), [], NOW).status()
+    assert status == {
+        "accepted": 17,
+        "delivered": 9,
+        "expired": 1,
+        "damaged": 0,
+        "lost": 0,
+        "missing": 0,
+        "unexplained": 0,
+        "pending": 7,
+        "abandoned": 0,
+        "abandonedBy": [],
+        "oldestPending": "90s",
+        "updated": "2026-11-24T12:00:00Z",
+    }
 
 
-@pytest.mark.parametrize("page", [{}, [], None, {**PAGE, "records": "many"}])
-def test_what_are_no_books_is_refused(page: Any) -> None:
-    with pytest.raises(ValueError, match=r"books|invalid literal"):
-        read(page, NOW)
+def test_what_a_pod_that_is_gone_never_sent_is_abandoned_and_no_longer_pending() -> None:
+    status = told(read(page(WEB, API)), [WEB], NOW).status()
+    assert (status["accepted"], status["pending"], status["abandoned"]) == (17, 4, 3)
+    assert status["abandonedBy"] == [{"pod": "shop/web-0", "records": 3}]
+    assert status["oldestPending"] == "30s"
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"null", b"?", page(WEB).replace(b'"u-1"', b"1")])
+def test_what_are_no_books_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"JSON|Object|Expected"):
+        read(data)
 
 
 def test_books_of_sinks_are_summed_and_the_oldest_counts() -> None:
     later = NOW + timedelta(seconds=1)
-    both = summed([Books(1, 2, 3, 50, NOW), Books(10, 20, 0, 0, later)])
-    assert both == Books(11, 22, 3, 50, later)
+    one = Books({"delivered": 1, "pending": 3}, 50, NOW, {})
+    two = Books({"delivered": 10, "abandoned": 2}, 0, later, {"shop/web-0": 2})
+    both = summed([one, two])
+    assert both is not None
+    assert [both.count(fate) for fate in ("delivered", "pending", "abandoned", "lost")] == [11, 3, 2, 0]
+    assert (both.since, both.asked, both.abandoned_by) == (50, later, {"shop/web-0": 2})
     assert summed([]) is None
 
 
-def test_a_worker_that_is_ready_is_asked() -> None:
-    assert address([pod("10.0.0.1", "False"), pod(None), pod("10.0.0.2")]) == f"http://10.0.0.2:{names.SINK_PAGES}"
-    assert address([pod("fd00::1")]) == f"http://[fd00::1]:{names.SINK_PAGES}"
-    assert address([]) is None
+def test_a_replica_that_heard_nothing_yet_believes_the_status() -> None:
+    observed, books = Observed(), told(read(page(WEB, API)), [WEB], NOW)
+    assert of_sink(observed, SINK) is None
+    observed.sinks[SINK] = {"status": {"books": books.status()}}
+    assert of_sink(observed, SINK) == books
+    heard = observed.books[SINK] = told(read(page(delivered=10)), [], NOW)
+    assert of_sink(observed, SINK) is heard
 
 
-async def test_changed_books_have_sink_and_fabric_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def books(_: web.Request) -> web.Response:
-        return web.json_response(PAGE)
+@pytest.mark.parametrize(
+    "spoil", [lambda held: held.pop("updated"), lambda held: held.update(oldestPending=None), lambda held: held.clear()]
+)
+def test_a_status_of_an_older_release_is_no_books(spoil: Callable[[dict[str, Any]], Any]) -> None:
+    observed, held = Observed(), told(read(page()), [], NOW).status()
+    spoil(held)
+    observed.sinks[SINK] = {"status": {"books": held}}
+    assert of_sink(observed, SINK) is None
 
-    app = web.Application()
-    app.router.add_get("/books", books)
-    server = await serve(app, "127.0.0.1", 0, WebBounds())
-    monkeypatch.setattr(names, "SINK_PAGES", server.port)
-    monkeypatch.setattr("meterfabric_operator.books.EVERY", 0.01)
-    api, observed, looked = MemoryApi(), Observed(), []
-    key = Key("MeteringSink", "metering", "billing")
-    observed.sinks[key] = {"spec": {"fabric": "demo"}}
-    labels = {"app.kubernetes.io/component": "sink", "meterfabric.io/sink": "billing"}
-    worker = {"kind": "Pod", "metadata": {"namespace": "metering", "name": "w", "labels": labels}, **pod("127.0.0.1")}
-    await api.create(worker)
-    may = asyncio.Event()
-    may.set()
-    keeper = Bookkeeper(cast(Cluster, api), observed, lambda: NOW, looked.append)
-    task = asyncio.create_task(keeper.run(may))
-    async with asyncio.timeout(10):
-        while key not in observed.books:
-            await asyncio.sleep(0.005)
-    api.away = True
-    await asyncio.sleep(0.05)
-    api.away = False
-    task.cancel()
-    assert observed.books[key].pending == 3
-    assert looked == [key, Key("MeteringFabric", "metering", "demo")]
-    await server.close()
+
+def test_the_time_of_asking_alone_is_no_news() -> None:
+    books = told(read(page()), [], NOW)
+    assert not told(read(page(WEB)), [], NOW + timedelta(minutes=1)).says_as(told(read(page(WEB)), [], NOW))
+    empty = read(page(pending=0))
+    assert told(empty, [], NOW + timedelta(minutes=1)).says_as(told(empty, [], NOW))
+    assert not books.says_as(None)

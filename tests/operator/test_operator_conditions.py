@@ -1,6 +1,12 @@
 """Conditions: what is wrong is said with what to do; times stay as long as the status does."""
 
+import re
+from datetime import UTC, datetime
+
+import pytest
+
 from meterfabric_operator import conditions as c
+from meterfabric_operator.books import Books
 from meterfabric_operator.observed import Child, MeteringPod
 
 
@@ -46,6 +52,50 @@ def test_the_time_of_a_condition_stays_while_its_status_does() -> None:
     other = c.merged(same, [c.identity_ready("gone")], 3, "t3")
     assert [each[0]["lastTransitionTime"] for each in (first, same, other)] == ["t1", "t1", "t3"]
     assert same[0]["observedGeneration"] == 2
+
+
+@pytest.mark.parametrize("reason", ["Paused", "SpecInvalid"])
+def test_conditions_that_werent_looked_at_stay_with_the_generation_that_they_are_of(reason: str) -> None:
+    everything = [c.Condition(each, "True", "Fine", "fine") for each in c.OF_FABRIC]
+    first = c.merged([], everything, 1, "t1", c.OF_FABRIC)
+    then = c.merged(first, [c.Condition("Ready", "Unknown", reason, "why")], 2, "t2", c.OF_FABRIC)
+    assert [each["type"] for each in then] == list(c.OF_FABRIC)
+    assert then[1:] == first[1:]
+    assert (then[0]["observedGeneration"], then[0]["lastTransitionTime"]) == (2, "t2")
+    again = c.merged(then, everything, 3, "t3", c.OF_FABRIC)
+    assert [each["lastTransitionTime"] for each in again] == ["t3", *["t1"] * 5]
+
+
+def test_a_fabric_that_was_never_looked_at_says_of_everything_that_it_isnt_known() -> None:
+    made = c.merged([], [c.Condition("Ready", "False", "SpecInvalid", "why")], 1, "t1", c.OF_FABRIC)
+    assert [each["type"] for each in made] == list(c.OF_FABRIC)
+    assert {(each["status"], each["reason"], each["message"]) for each in made[1:]} == {
+        ("Unknown", "SpecInvalid", "why")
+    }
+
+
+def books(**records: int) -> Books:
+    return Books(records, 0, datetime(2026, 11, 24, tzinfo=UTC), {"shop/web-0": records.get("abandoned", 0)})
+
+
+@pytest.mark.parametrize(
+    ("held", "unheard", "status", "reason", "says"),
+    [
+        (None, [], "Unknown", "NotHeard", "no books were heard yet;"),
+        (books(delivered=1), ["archive"], "Unknown", "NotHeard", "of: archive"),
+        (books(delivered=1, pending=5), [], "True", "Balanced", "on its way"),
+        (books(expired=3, lost=2), [], "True", "SomeGivenUp", "3 expired, 2 lost"),
+        (books(missing=4, damaged=1), [], "False", "RecordsMissing", "4 records were lost with a sidecar's disk"),
+        (books(abandoned=7, missing=4), [], "False", "RecordsAbandoned", "7 records .* gone, .*: shop/web-0 .7."),
+        (books(unexplained=2, abandoned=7), [], "False", "RecordsUnexplained", "2 records"),
+    ],
+)
+def test_books_are_balanced_when_every_records_fate_is_signed_for(
+    held: Books | None, unheard: list[str], status: str, reason: str, says: str
+) -> None:
+    found = c.books_balanced(held, unheard)
+    assert (found.status, found.reason) == (status, reason)
+    assert re.search(says, found.message)
 
 
 def test_only_a_new_status_or_reason_is_worth_an_event() -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from meterfabric_operator import conditions as c
 from meterfabric_operator import names
 from meterfabric_operator.applying import Applier
 from meterfabric_operator.books import Books
@@ -216,6 +217,46 @@ async def test_conditions_follow_the_children_and_each_change_is_one_event() -> 
     assert made.events().count("AllReachable") == 1
 
 
+async def test_a_fabric_says_six_things_each_with_reason_message_and_time() -> None:
+    made = world()
+    began = made.now
+    await made.reconcile()
+    made.now += timedelta(minutes=5)
+    await made.reconcile()
+    made.put(
+        "MeteringFabric", "demo", spec={"reconcile": "Paused"}, metadata={"finalizers": [FINALIZER], "generation": 2}
+    )
+    await made.api.patch(DEMO, {"status": made.observed.fabrics[DEMO]["status"]})
+    made.now += timedelta(minutes=5)
+    await made.reconcile()
+    found = made.api.held[DEMO]["status"]["conditions"]
+    assert [each["type"] for each in found] == list(c.OF_FABRIC)
+    assert all(each["reason"] and each["message"] for each in found)
+    assert [each["observedGeneration"] for each in found] == [2, 1, 1, 1, 1, 1]
+    times = [began + timedelta(minutes=10), *[began] * 5]
+    assert [each["lastTransitionTime"] for each in found] == [each.strftime("%Y-%m-%dT%H:%M:%SZ") for each in times]
+
+
+async def test_the_first_certificate_to_run_out_is_the_one_that_is_told() -> None:
+    made = world()
+    await made.reconcile()
+    of_sink = made.api.held[BILLING]["status"]["certificateExpiry"]
+    assert made.api.held[DEMO]["status"]["certificateExpiry"] == of_sink
+    assert of_sink < (made.now + timedelta(days=40)).isoformat()
+
+
+async def test_records_of_a_pod_that_is_gone_unbalance_the_books() -> None:
+    made = world()
+    made.observed.books[BILLING] = Books({"delivered": 10, "abandoned": 7}, 0, made.now, {"shop/web-0": 7})
+    await made.reconcile()
+    condition = made.condition(DEMO, "BooksBalanced")
+    assert (condition["status"], condition["reason"]) == ("False", "RecordsAbandoned")
+    status = made.api.held[DEMO]["status"]
+    assert (status["books"]["accepted"], status["books"]["abandoned"]) == (17, 7)
+    assert status["sinks"][0]["books"] == status["books"]
+    assert made.events().count("RecordsAbandoned") == 1
+
+
 async def test_a_deleted_fabric_waits_for_what_is_pending_unless_it_is_let_go() -> None:
     made = world()
     await made.reconcile()
@@ -234,14 +275,14 @@ async def test_a_deleted_fabric_waits_for_what_is_pending_unless_it_is_let_go() 
 
 async def test_a_deleted_fabric_goes_once_its_sinks_have_everything() -> None:
     made = world()
-    made.observed.books[BILLING] = Books(10, 0, 7, int(made.now.timestamp()) - 60, made.now)
+    made.observed.books[BILLING] = Books({"delivered": 10, "pending": 7}, int(made.now.timestamp()) - 60, made.now, {})
     await made.reconcile()
     assert made.api.held[DEMO]["status"]["books"]["pending"] == 7
     assert made.api.held[BILLING]["status"]["books"]["oldestPending"] == "60s"
     await made.api.patch(DEMO, {"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})
     await made.reconcile()
     assert DEMO in made.api.held
-    made.observed.books[BILLING] = Books(17, 0, 0, 0, made.now)
+    made.observed.books[BILLING] = Books({"delivered": 17}, 0, made.now, {})
     await made.reconcile()
     assert DEMO not in made.api.held
 

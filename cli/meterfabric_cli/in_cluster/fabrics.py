@@ -10,8 +10,7 @@ import msgspec
 from meterfabric_cli.colours import Painted, good_or_bad
 from meterfabric_cli.table import Cell, table
 
-FATES = ("accepted", "delivered", "expired", "damaged", "lost", "pending", "abandoned")
-_RARE = ("expired", "damaged", "lost", "abandoned")
+_RARE = ("expired", "damaged", "lost", "missing", "abandoned", "unexplained")
 _UNKNOWN = "Unknown"
 
 
@@ -179,6 +178,10 @@ def _wrong(fabric: FabricView) -> list[str]:
     else:
         rare = [f"{fate} {int(fabric.books[fate]):,}" for fate in _RARE if fabric.books.get(fate)]
         lines += [f"{name}: {', '.join(rare)} records; audit tells which"] if rare else []
+        lines += [
+            f"{name}: {int(each['records']):,} of the abandoned were of pod {each['pod']}, which is gone"
+            for each in fabric.books.get("abandonedBy") or []
+        ]
     for sink in fabric.sinks:
         lines += _untrue(f"sink {sink.namespace}/{sink.name}", sink.conditions)
     return lines

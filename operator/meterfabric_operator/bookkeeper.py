@@ -1,0 +1,140 @@
+"""Asking sinks for their books, one worker of each once a minute, and telling who of those that wait is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+import aiohttp
+
+from meterfabric_operator import books, names
+from meterfabric_operator.books import Page, Waiting
+from meterfabric_operator.cluster import ApiError, Cluster
+from meterfabric_operator.lease import UNREACHABLE
+from meterfabric_operator.objects import SINK, Key, Object
+from meterfabric_operator.observed import Observed
+
+log = logging.getLogger(__name__)
+
+EVERY: Final = 60.0
+TICK: Final = 5.0
+"""How soon a sink is asked that has its first worker."""
+_QUIET: Final = 60.0
+"""What a pod that is gone had sent may arrive for so long."""
+_WORKERS: Final = "app.kubernetes.io/name=meterfabric,app.kubernetes.io/component=sink"
+_CALL = aiohttp.ClientTimeout(total=15.0)
+_AT_A_TIME = 8
+
+
+def address(pods: Iterable[Object]) -> str | None:
+    """Where the pages of a worker that is ready are."""
+    for pod in pods:
+        status = pod.get("status") or {}
+        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
+        if ready and status.get("podIP"):
+            host = status["podIP"]
+            return f"http://[{host}]:{names.SINK_PAGES}" if ":" in host else f"http://{host}:{names.SINK_PAGES}"
+    return None
+
+
+class Bookkeeper:
+    """Asks the sinks, and has those looked at whose books changed."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        observed: Observed,
+        now: Callable[[], datetime],
+        look: Callable[[Key], None],
+        namespaces: Sequence[str] = (),
+    ) -> None:
+        """``namespaces``: the listed ones that are served; empty for all."""
+        self._cluster = cluster
+        self._observed = observed
+        self._now = now
+        self._look = look
+        self._namespaces = namespaces
+        self._gate = asyncio.Semaphore(_AT_A_TIME)
+        self._heard: set[Key] = set()
+        self._gone: dict[Key, set[Waiting]] = {}
+        """Of each sink: logs that wait for good, since a pod that is gone never comes back."""
+
+    async def run(self, may: asyncio.Event) -> None:
+        """Ask for ever while `may` is set; cancel to end."""
+        async with aiohttp.ClientSession(timeout=_CALL, trust_env=False) as session:
+            again = 0.0
+            while True:
+                await may.wait()
+                now = time.monotonic()
+                known = {key for key in self._observed.sinks if self._observed.has_worker(key)}
+                self._heard &= known
+                due = known if now >= again else known - self._heard
+                if now >= again:
+                    again = now + EVERY
+                if due:
+                    where = await self._workers()
+                    await asyncio.gather(*(self._ask(session, key, where.get(key)) for key in due))
+                await asyncio.sleep(TICK)
+
+    async def _workers(self) -> dict[Key, str]:
+        """Where the pages of a worker of each sink are, by a request for each listed namespace, or for all."""
+        pods: dict[Key, list[Object]] = {}
+        try:
+            for namespace in self._namespaces or ("",):
+                for pod in await self._cluster.list("Pod", _WORKERS, namespace):
+                    name = pod["metadata"]["labels"].get(SINK, "")
+                    pods.setdefault(Key("MeteringSink", pod["metadata"]["namespace"], name), []).append(pod)
+        except UNREACHABLE as error:
+            log.info("workers of sinks can't be listed", extra={"reason": str(error)})
+        return {key: url for key, found in pods.items() if (url := address(found)) is not None}
+
+    async def _ask(self, session: aiohttp.ClientSession, key: Key, url: str | None) -> None:
+        if url is None:
+            return
+        async with self._gate:
+            try:
+                async with session.get(f"{url}/books") as response:
+                    data = await response.read()
+                    if response.status != 200:
+                        raise ValueError(data[:200].decode(errors="replace"))
+                page, asked = books.read(data), self._now()
+                self._heard.add(key)
+                self._take(key, books.told(page, await self._who_is_gone(key, page, asked), asked))
+            except (*UNREACHABLE, ValueError) as error:
+                log.info("a sink's books can't be read", extra={"sink": str(key), "reason": str(error)})
+
+    async def _who_is_gone(self, key: Key, page: Page, asked: datetime) -> set[Waiting]:
+        before = self._gone.get(key, set())
+        gone = set()
+        for each in page.waiting:
+            quiet = asked.timestamp() - each.since > _QUIET
+            if each in before or (quiet and not await self._lives(each)):
+                gone.add(each)
+        self._gone[key] = gone
+        return gone
+
+    async def _lives(self, log_of: Waiting) -> bool:
+        """Whether the pod may send yet; what watching doesn't show is looked up. A pod that may not be read lives."""
+        if self._observed.meters(log_of.namespace, log_of.pod, log_of.uid):
+            return True
+        try:
+            pod = await self._cluster.get(Key("Pod", log_of.namespace, log_of.pod))
+        except ApiError as error:
+            if error.status == 403:
+                return True
+            raise
+        if pod is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            return False
+        return log_of.uid in ("", pod["metadata"]["uid"])
+
+    def _take(self, key: Key, found: books.Books) -> None:
+        body = self._observed.sinks.get(key)
+        if body is None or found.says_as(self._observed.books.get(key)):
+            return
+        self._observed.books[key] = found
+        self._look(key)
+        self._look(Key("MeteringFabric", key.namespace, body["spec"]["fabric"]))
