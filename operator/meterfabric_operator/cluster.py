@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, cast
 
+import aiohttp
 from kubernetes.aio import client, config
 
 from meterfabric_operator.kinds import Kind
 from meterfabric_operator.objects import MANAGER, Key, Object
 
 _TIMEOUT: Final = 15.0
+_SILENCE = 75.0
+"""Seconds without any event, or the bookmark of every minute, after which a watch has ended."""
+_WATCH_SECONDS = 600
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 
@@ -59,6 +65,48 @@ class Cluster:
             if error.status == 404:
                 return None
             raise
+
+    async def list_metadata(self, kind: str, selector: str, namespace: str = "") -> tuple[Sequence[Object], str]:
+        """The metadata of all objects with these labels, and the version from which to watch them."""
+        query = [("labelSelector", selector)]
+        found = await self._call("GET", self.kinds[kind].path(namespace), query=query, accept=_METADATA_LIST)
+        return found.get("items") or (), str(found["metadata"]["resourceVersion"])
+
+    async def watch(self, kind: str, selector: str, namespace: str, version: str) -> AsyncIterator[tuple[str, Object]]:
+        """What happens to them from that version on: ``("ADDED" | "MODIFIED" | "DELETED", metadata)``.
+
+        Ends by itself after some minutes. Raises ApiError with status 410 where the version is too old, and
+        TimeoutError where not even the bookmark of every minute comes.
+        """
+        query = [
+            ("labelSelector", selector),
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", version),
+            ("timeoutSeconds", str(_WATCH_SECONDS)),
+        ]
+        request: Any = await self._api.param_serialize(
+            "GET",
+            self.kinds[kind].path(namespace),
+            query_params=query,
+            header_params={"Accept": _METADATA},
+            auth_settings=["BearerToken"],
+        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT, sock_read=_SILENCE)
+        answer = (await self._api.call_api(*request, _request_timeout=timeout)).response
+        async with answer:
+            if answer.status != 200:
+                raise ApiError(answer.status, str(answer.reason), (await answer.text())[:200])
+            async for line in answer.content:
+                try:
+                    event = json.loads(line)
+                except ValueError as error:
+                    raise OSError(f"a watch was cut off amid an event: {error}") from error
+                body = event["object"]
+                if event["type"] == "ERROR":
+                    raise ApiError(int(body.get("code", 500)), str(body.get("reason")), str(body.get("message")))
+                if event["type"] != "BOOKMARK":
+                    yield event["type"], body
 
     async def list(self, kind: str, selector: str = "", namespace: str = "") -> list[Object]:
         """All objects with these labels."""
@@ -108,8 +156,9 @@ class Cluster:
         body: Object | None = None,
         query: Sequence[tuple[str, str]] = (),
         content: str = "application/json",
+        accept: str = "application/json",
     ) -> Object:
-        headers = {"Accept": "application/json", "Content-Type": content}
+        headers = {"Accept": accept, "Content-Type": content}
         request: Any = await self._api.param_serialize(
             method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
         )

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from meterfabric_operator import names
 from meterfabric_operator.books import Books
+from meterfabric_operator.identity import REPLACED, IdentityError
 from meterfabric_operator.objects import Object
 from meterfabric_operator.observed import Child, MeteringPod
 
@@ -60,11 +62,23 @@ def sinks_reachable(ready: Mapping[str, int]) -> Condition:
     return Condition(kind, "True", "AllReachable", f"{len(ready)} sinks have workers that are ready")
 
 
-def identity_ready(problem: str) -> Condition:
-    """Whether certificates can be given. ``problem``: why not, or empty."""
-    if problem:
-        return Condition("IdentityReady", "False", "KeysUnusable", problem)
+def identity_ready(fabric: str, found: IdentityError | str = "") -> Condition:
+    """Whether certificates can be given. ``found``: why not; or when a lost authority was replaced, empty for never."""
+    if isinstance(found, IdentityError):
+        return Condition("IdentityReady", "False", found.reason, str(found))
+    if found:
+        return Condition("IdentityReady", "True", "AuthorityReplaced", authority_replaced(fabric, found))
     return Condition("IdentityReady", "True", "Issuing", "certificates are given to pods that are admitted")
+
+
+def authority_replaced(fabric: str, when: str) -> str:
+    """What a person should know of an authority that was lost."""
+    secret = names.authority(fabric)
+    return (
+        f"Secret {secret} was lost, and another root was made at {when}; records signed under the roots before it are"
+        " still verified. If nobody meant to delete it, find out who could. Once you know: kubectl annotate secret"
+        f" {secret} {REPLACED}-"
+    )
 
 
 def producers_injected(pods: Iterable[MeteringPod], problem: str = "") -> Condition:

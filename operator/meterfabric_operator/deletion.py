@@ -34,7 +34,7 @@ async def delete_fabric(context: Context, body: Object, facts: FabricFacts) -> N
     kept = {Key("ConfigMap", facts.namespace, names.trust(facts.name))}
     if facts.fabric.spec.identity.on_delete == "Delete":
         kept = set()
-        for name in (names.authority(facts.name), names.relay(facts.name)):
+        for name in (names.authority(facts.name), names.history(facts.name), names.relay(facts.name)):
             await context.cluster.delete(Key("Secret", facts.namespace, name))
     # Also what owner references would remove: a pod that stops before its rights go can still say so.
     await context.applier.prune(kept, [each for each, child in held.items() if not child.sink])

@@ -15,7 +15,7 @@ import kopf
 
 from meterfabric_operator import signer
 from meterfabric_operator.kinds import FABRIC_CHILDREN, Kind
-from meterfabric_operator.objects import GROUP, INJECT, MANAGED_BY, MANAGER, Key, key_of
+from meterfabric_operator.objects import FABRIC, GROUP, INJECT, MANAGED_BY, MANAGER, SINK, Key, key_of
 from meterfabric_operator.observed import Observed
 
 _INACTIVE = 75.0
@@ -28,6 +28,7 @@ class Watching:
     def __init__(self, observed: Observed, look: Callable[[Key], None]) -> None:
         self._observed = observed
         self._look = look
+        self._secrets: dict[Key, tuple[str, str]] = {}
         self.events = 0
         self.complete = asyncio.Event()
         """Set once everything was listed."""
@@ -63,6 +64,18 @@ class Watching:
             return
         # Whose it was matters too: somebody may have changed the label that says so.
         for fabric, sink in {(child.fabric, child.sink) for child in (before, after) if child is not None}:
+            self._look_at_fabric(fabric)
+            if sink:
+                self._look(Key("MeteringSink", fabric.partition(".")[0], sink))
+
+    def secret(self, body: dict[str, Any], gone: bool) -> None:
+        """Changed or deleted, by us or by somebody. Nothing of it is kept but whose it is."""
+        key, labels = key_of(body), body["metadata"].get("labels") or {}
+        before = self._secrets.pop(key, None)
+        after = str(labels.get(FABRIC, "")), str(labels.get(SINK, ""))
+        if not gone:
+            self._secrets[key] = after
+        for fabric, sink in {whose for whose in (before, after) if whose is not None}:
             self._look_at_fabric(fabric)
             if sink:
                 self._look(Key("MeteringSink", fabric.partition(".")[0], sink))

@@ -54,7 +54,7 @@ FABRIC_CHILDREN: Final = (
     "NetworkPolicy",
     *CLUSTER_CHILDREN,
 )
-"""Kinds of what runs for fabrics that are watched. Secrets aren't: watching them would be reading all of them."""
+"""Kinds of what runs for fabrics that are watched whole. Of Secrets only metadata is (`secret_watch`)."""
 
 
 def children(namespaces: Sequence[str]) -> tuple[str, ...]:

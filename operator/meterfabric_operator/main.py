@@ -28,6 +28,7 @@ from meterfabric_operator.reconcile_fabric import reconcile_fabric
 from meterfabric_operator.reconcile_request import reconcile_request
 from meterfabric_operator.reconcile_sink import reconcile_sink
 from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.secret_watch import SecretWatch
 from meterfabric_operator.settings import Settings
 from meterfabric_runtime.entry import enter
 from meterfabric_runtime.process import Stop, started
@@ -93,6 +94,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
     app = web.Application()
     add_probes(app, _Health(watching.complete), meters.registry)
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds(connections=32))
+    secrets = SecretWatch(cluster, settings.fabric_namespaces, watching.secret)
     keeper = Bookkeeper(cluster, observed, now, queue.add, settings.namespaces)
     watch = kopf.operator(
         registry=handlers.register(watching, served, children(settings.namespaces)),
@@ -112,7 +114,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
             group.create_task(keeper.run(lease.held))
 
     started()
-    tasks = [asyncio.create_task(each) for each in (watch, lease.run(), act())]
+    tasks = [asyncio.create_task(each) for each in (watch, lease.run(), act(), secrets.run())]
     stopping = asyncio.create_task(stop.wait())
     try:
         ended, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)

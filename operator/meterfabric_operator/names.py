@@ -22,6 +22,11 @@ def authority(fabric: str) -> str:
     return f"{fabric}-authority"
 
 
+def history(fabric: str) -> str:
+    """The Secret with the certificates of all roots that a fabric ever had."""
+    return f"{fabric}-history"
+
+
 def trust(fabric: str) -> str:
     """The ConfigMap of a fabric's trust bundle."""
     return f"{fabric}-trust"

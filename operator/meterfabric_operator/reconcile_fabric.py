@@ -12,15 +12,17 @@ from meterfabric_operator.books import of_fabric, summed
 from meterfabric_operator.children import relay_deployment
 from meterfabric_operator.context import Context
 from meterfabric_operator.deletion import delete_fabric
-from meterfabric_operator.identity import IdentityError, Roots
+from meterfabric_operator.identity import IdentityError
 from meterfabric_operator.objects import FINALIZER, Key, Object, key_of
 from meterfabric_operator.observed import Child
 from meterfabric_operator.reporting import report
-from meterfabric_operator.secret_keeper import ROTATE
+from meterfabric_operator.secret_keeper import ROTATE, FabricKeys
 from meterfabric_operator.wanted import FabricFacts
 from meterfabric_protocol.errors import ProtocolError
 from meterfabric_protocol.fabric import FabricError, MeteringFabric, MeteringSink, read
 from meterfabric_protocol.names import cosigner
+
+_LOOK_AGAIN = 10.0
 
 
 def read_fabric(body: Object) -> MeteringFabric:
@@ -82,20 +84,28 @@ async def reconcile_fabric(context: Context, key: Key) -> None:
         finalizers = [*body["metadata"].get("finalizers", []), FINALIZER]
         version = body["metadata"]["resourceVersion"]
         await context.cluster.patch(key, {"metadata": {"finalizers": finalizers, "resourceVersion": version}})
-    problem, roots = "", None
-    try:
-        roots = await context.secrets.roots(facts, _roots_wanted(body))
-        secret, public = await context.secrets.relay_key(facts)
-        facts = dataclasses.replace(facts, trust=roots.bundle, relay_secret=secret, relay_public=public)
-    except IdentityError as error:
-        problem = str(error)
-    if roots is not None and not problem:
+    identity = await _identity(context, body, facts)
+    if isinstance(identity, FabricKeys):
+        facts = dataclasses.replace(facts, trust=identity.roots.bundle, relay_public=identity.relay_public)
         wanted = fabric_children.of_fabric(facts)
         await context.applier.apply(wanted)
         held = context.observed.children_of(fabric.id)
         await context.applier.prune(map(key_of, wanted), [each for each, child in held.items() if not child.sink])
-    await _report(context, body, facts, problem, roots)
-    context.later(key, context.settings.resync)
+    await _report(context, body, facts, identity)
+    # What a person brings back may lack the label by which it would be seen.
+    context.later(key, _LOOK_AGAIN if isinstance(identity, IdentityError) else context.settings.resync)
+
+
+async def _identity(context: Context, body: Object, facts: FabricFacts) -> FabricKeys | IdentityError:
+    """The fabric's keys, or why it has none."""
+    bundle = Key("ConfigMap", facts.namespace, names.trust(facts.name))
+    try:
+        keys = await context.secrets.keep(facts, _roots_wanted(body), bundle in context.observed.children)
+    except IdentityError as error:
+        return error
+    if keys.roots.replaces:
+        await context.events.tell(body, "Warning", "AuthorityLost", c.authority_replaced(facts.name, keys.replaced))
+    return keys
 
 
 def _roots_wanted(body: Object) -> int:
@@ -103,12 +113,12 @@ def _roots_wanted(body: Object) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1
 
 
-async def _report(context: Context, body: Object, facts: FabricFacts, problem: str, roots: Roots | None) -> None:
+async def _report(context: Context, body: Object, facts: FabricFacts, identity: FabricKeys | IdentityError) -> None:
     children = context.observed.children_of(facts.id)
     relays = children.get(Key("Deployment", facts.namespace, names.relay(facts.name)))
     pods = context.observed.pods(facts.namespaces)
     needed = [
-        c.identity_ready(problem),
+        c.identity_ready(facts.name, identity if isinstance(identity, IdentityError) else identity.replaced),
         c.relays_available(relays, facts.fabric.spec.relay.replicas),
         c.sinks_reachable({sink.metadata.name: _ready(children, sink.metadata.name) for sink in facts.sinks}),
     ]
@@ -130,8 +140,8 @@ async def _report(context: Context, body: Object, facts: FabricFacts, problem: s
             for name, each in books.items()
         ],
     }
-    if roots is not None and not problem:
-        more["certificateExpiry"] = min([_time(roots.not_after), *_expiries(context, facts)])
+    if not isinstance(identity, IdentityError):
+        more["certificateExpiry"] = min([_time(identity.roots.not_after), *_expiries(context, facts)])
         more["sidecar"] = sidecar_values.build(facts)
     total = summed(each for each in books.values() if each is not None)
     if total is not None:

@@ -45,7 +45,7 @@ async def reconcile_request(context: Context, key: Key) -> None:
             await context.events.tell(pod, "Warning", "CertificateDenied", f"{verdict.reason}: {verdict.message}")
         return
     body, fabric = above
-    held = await context.secrets.roots(facts_of(context, body, fabric))
+    held = (await context.secrets.read(facts_of(context, body, fabric))).roots
     now = context.now()
     lifetime = timedelta(seconds=seconds(fabric.spec.identity.certificate_lifetime))
     chain = roots.sign(held.issuing(now), verdict.subject, verdict.key, now.replace(microsecond=0), lifetime)

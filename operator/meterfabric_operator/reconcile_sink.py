@@ -10,7 +10,7 @@ from meterfabric_operator import fabric_children, names
 from meterfabric_operator.books import of_sink
 from meterfabric_operator.children import sink_workload
 from meterfabric_operator.context import Context
-from meterfabric_operator.identity import IdentityError, SinkIdentity
+from meterfabric_operator.identity import AuthorityMissing, IdentityError, SinkIdentity
 from meterfabric_operator.objects import Key, Object, key_of
 from meterfabric_operator.reconcile_fabric import facts_of, read_fabric
 from meterfabric_operator.reporting import report
@@ -40,13 +40,17 @@ async def reconcile_sink(context: Context, key: Key) -> None:
         return
     facts = SinkFacts(sink, body["metadata"]["uid"], facts_of(context, above, fabric))
     try:
-        roots = await context.secrets.roots(facts.of)
-        _, public = await context.secrets.relay_key(facts.of)
-        identity = await context.secrets.sink(facts, roots)
+        keys = await context.secrets.read(facts.of)
+        identity = await context.secrets.sink(facts, keys.roots)
+    except AuthorityMissing as error:
+        # Workers that run do without it, and what they say of themselves stays; the fabric says what is wrong.
+        if not body.get("status"):
+            await report(context, body, [c.Condition("Ready", "False", "NotMade", str(error))], {})
+        raise
     except IdentityError as error:
-        await report(context, body, [c.Condition("Ready", "False", "KeysUnusable", str(error))], {})
+        await report(context, body, [c.Condition("Ready", "False", error.reason, str(error))], {})
         return
-    of = dataclasses.replace(facts.of, trust=roots.bundle, relay_public=public)
+    of = dataclasses.replace(facts.of, trust=keys.roots.bundle, relay_public=keys.relay_public)
     facts = dataclasses.replace(facts, of=of, url_version=await context.secrets.url_version(facts))
     wanted = fabric_children.of_sink(facts)
     await context.applier.apply(wanted)

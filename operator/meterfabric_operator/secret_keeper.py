@@ -1,20 +1,34 @@
-"""Keeps the Secrets of fabrics and sinks: read live, made where there are none, replaced when they change."""
+"""Keeps the Secrets of fabrics and sinks: read live, made where there are none, put right where they changed.
+
+Only the look at a fabric that is alive makes what a fabric signs with. Who signs, and who serves sinks, reads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from cryptography.x509 import Certificate
 
 from meterfabric_operator import names
 from meterfabric_operator.children import secrets
 from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.identity import (
+    RELAYS,
+    REPLACED,
+    AuthorityMissing,
     Roots,
     SinkIdentity,
+    TrustLost,
     data_of,
     keep_relay_key,
     keep_roots,
     keep_sink,
+    read_history,
+    read_roots,
 )
 from meterfabric_operator.objects import Key, Object
 from meterfabric_operator.wanted import FabricFacts, SinkFacts
@@ -24,6 +38,16 @@ ROTATE = "meterfabric.io/rotate"
 """Annotation of a fabric: a number; as many roots are made as it says at least."""
 
 
+@dataclass(frozen=True)
+class FabricKeys:
+    """What a fabric signs with, and the relays' key, Z85. `replaced`: when a lost authority was; else empty."""
+
+    roots: Roots
+    relay_secret: str = field(repr=False)
+    relay_public: str
+    replaced: str = ""
+
+
 class SecretKeeper:
     """Methods raise IdentityError where keys can't be used, and as Cluster does."""
 
@@ -31,35 +55,45 @@ class SecretKeeper:
         self._cluster = cluster
         self._now = now
 
-    async def roots(self, facts: FabricFacts, wanted_roots: int = 1) -> Roots:
-        """The fabric's roots."""
-        key = Key("Secret", facts.namespace, names.authority(facts.name))
-        held = await self._cluster.get(key)
-        files = data_of(held)
-        rotate = sum(name.startswith("root-") for name in files) < wanted_roots
-        roots = keep_roots(files, facts.fabric.spec.trust_domain, self._now(), rotate)
-        if roots.files != files:
-            await self._write(held, secrets.authority(facts, roots.files))
-        return roots
+    async def read(self, facts: FabricFacts) -> FabricKeys:
+        """A fabric's keys as they are. Raises AuthorityMissing where there are none, or a root isn't in the history:
+        what nobody remembers signs nothing."""
+        authority, history, relays = await self._held(facts)
+        files = data_of(authority)
+        named, past = read_roots(files), read_history(data_of(history))
+        if not named or not {root.certificate for _, root in named} <= set(past):
+            raise AuthorityMissing(f"the authority of fabric {facts.id} isn't there yet: see its IdentityReady")
+        curve = {RELAYS: files.get(RELAYS, b"")} | data_of(relays)
+        return FabricKeys(Roots(named), *keep_relay_key(curve))
 
-    async def relay_key(self, facts: FabricFacts) -> tuple[str, str]:
-        """The relays' secret and public key, Z85."""
-        held = await self._cluster.get(Key("Secret", facts.namespace, names.relay(facts.name)))
-        secret, public = keep_relay_key(data_of(held))
-        if held is None or not data_of(held):
-            made = FabricFacts(facts.fabric, facts.uid, facts.settings, relay_secret=secret)
-            await self._write(held, secrets.relay(made))
-        return secret, public
+    async def keep(self, facts: FabricFacts, wanted: int, published: bool) -> FabricKeys:
+        """The same, made and put right, for a fabric that is alive. ``published``: whether a bundle of it stands there.
+
+        Written in the order in which one follows from the other: wherever this ends, the next look goes on.
+        """
+        authority, history, relays = await self._held(facts)
+        files, past = data_of(authority), read_history(data_of(history))
+        if not read_roots(files):
+            await self._may_make(facts, past, published)
+        roots = keep_roots(files, facts.fabric.spec.trust_domain, self._now(), past=past, wanted=wanted)
+        secret, public = keep_relay_key(data_of(relays), files.get(RELAYS))
+        facts = dataclasses.replace(facts, trust=roots.bundle, relay_secret=secret)
+        replaced = str(((authority or {}).get("metadata", {}).get("annotations") or {}).get(REPLACED, ""))
+        body = secrets.authority(facts, roots.files)
+        if roots.replaces:
+            replaced = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            body["metadata"]["annotations"] = {REPLACED: replaced}
+        await self._put(authority, body)
+        await self._put(history, secrets.history(facts))
+        await self._put(relays, secrets.relay(facts))
+        return FabricKeys(roots, secret, public, replaced)
 
     async def sink(self, facts: SinkFacts, roots: Roots) -> SinkIdentity:
         """A sink's key and chain."""
         held = await self._cluster.get(Key("Secret", facts.of.namespace, names.sink(facts.name)))
-        files = data_of(held)
         subject = Sink(facts.of.fabric.spec.trust_domain, facts.of.id, facts.name)
-        kept = keep_sink(files, subject, roots, self._now())
-        if {"key.pem": kept.key.encode(), "chain.pem": kept.chain.encode()} != files:
-            made = SinkFacts(facts.sink, facts.uid, facts.of, kept.key, kept.chain)
-            await self._write(held, secrets.sink(made))
+        kept = keep_sink(data_of(held), subject, roots, self._now())
+        await self._put(held, secrets.sink(dataclasses.replace(facts, key=kept.key, chain=kept.chain)))
         return kept
 
     async def url_version(self, facts: SinkFacts) -> str:
@@ -70,14 +104,44 @@ class SecretKeeper:
         held = await self._cluster.get(Key("Secret", facts.of.namespace, postgres.secret_ref.name))
         return str(held["metadata"]["resourceVersion"]) if held is not None else "missing"
 
-    async def _write(self, held: Object | None, body: Object) -> None:
+    async def _held(self, facts: FabricFacts) -> list[Object | None]:
+        called = (names.authority, names.history, names.relay)
+        keys = [Key("Secret", facts.namespace, name(facts.name)) for name in called]
+        return await asyncio.gather(*map(self._cluster.get, keys))
+
+    async def _may_make(self, facts: FabricFacts, past: Sequence[Certificate], published: bool) -> None:
+        """Raises TrustLost, and ApiError where the fabric isn't alive any more: watching may be behind."""
+        if published and not past:
+            given = f"kubectl get configmap {names.trust(facts.name)} -n {facts.namespace}"
+            raise TrustLost(
+                f"Secrets {names.authority(facts.name)} and {names.history(facts.name)} are gone, and ConfigMap"
+                f" {names.trust(facts.name)} shows that there were roots: restore one of them from a backup. Or, if you"
+                f" know the ConfigMap to be right, make the history from it: kubectl create secret generic"
+                f" {names.history(facts.name)} -n {facts.namespace}"
+                f" \"--from-literal=roots.pem=$({given} -o jsonpath='{{.data.trust\\.pem}}')\""
+            )
+        alive = await self._cluster.get(Key("MeteringFabric", facts.namespace, facts.name))
+        metadata = (alive or {}).get("metadata", {})
+        if metadata.get("uid") != facts.uid or metadata.get("deletionTimestamp"):
+            raise ApiError(409, "Conflict", f"fabric {facts.id} is being deleted, or is another one by now")
+
+    async def _put(self, held: Object | None, body: Object) -> None:
         """Made where there was none, so that of two operators that both find none one fails and reads again."""
         if held is None:
             await self._cluster.create(body)
             return
+        if (body := _put_right(held, body)) == held:
+            return
         if held["metadata"].get("deletionTimestamp"):
             raise ApiError(409, "Conflict", f"Secret {body['metadata']['name']} is being deleted")
-        metadata = {**body["metadata"], "resourceVersion": held["metadata"]["resourceVersion"]}
-        await self._cluster.replace(
-            Key("Secret", metadata["namespace"], metadata["name"]), {**body, "metadata": metadata}
-        )
+        await self._cluster.replace(Key("Secret", body["metadata"]["namespace"], body["metadata"]["name"]), body)
+
+
+def _put_right(held: Object, body: Object) -> Object:
+    """What is there, with our content and labels; others' labels and annotations stay."""
+    before, ours = held["metadata"], body["metadata"]
+    metadata = before | {each: ours[each] for each in ("ownerReferences",) if each in ours}
+    for each in ("labels", "annotations"):
+        if each in ours:
+            metadata[each] = (before.get(each) or {}) | ours[each]
+    return {**held, "data": body["data"], "metadata": metadata}

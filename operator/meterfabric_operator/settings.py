@@ -33,6 +33,8 @@ class Settings:
     """Names of Secrets, which must be in the namespaces of fabrics."""
     namespaces: tuple[str, ...] = ()
     """Where fabrics are served; empty for everywhere."""
+    fabric_namespaces: tuple[str, ...] = ()
+    """Those of them where fabrics are, and with them Secrets of ours."""
     cluster_domain: str = "cluster.local"
     policy: str = "meterfabric-sidecar"
     """The MutatingAdmissionPolicy that the chart makes."""

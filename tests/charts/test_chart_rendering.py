@@ -125,7 +125,7 @@ def test_nothing_is_labelled_as_the_operators_own_which_a_sweep_removes(objects:
 
 def test_the_environment_is_what_the_operator_reads(helm: Helm) -> None:
     made = settings(helm.rendered())
-    assert made.namespaces == ()
+    assert made.namespaces == made.fabric_namespaces == ()
     assert made.image == "meterfabric.io/dataplane:0.1.0"
     assert (made.policy, made.enrol_role) == (f"{SYSTEM}.r-sidecar", f"{SYSTEM}.r-enrol")
     assert made.lease.name == "r-operator"
@@ -143,6 +143,7 @@ def test_the_environment_is_what_the_operator_reads(helm: Helm) -> None:
         )
     )
     assert other.namespaces == ("audit", "metering", "shop")
+    assert other.fabric_namespaces == ("audit", "metering")
     assert (other.log_level, other.resync, other.cluster_domain) == ("debug", 30.0, "corp.example")
     assert (other.image_pull_policy, other.image_pull_secrets) == ("Always", ("registry",))
 

@@ -75,8 +75,6 @@ class Installed:
                 "operator": dict(zip(("repository", "tag"), self.operator.rsplit(":", 1), strict=True)),
                 "dataplane": dict(zip(("repository", "tag"), self.dataplane.rsplit(":", 1), strict=True)),
             },
-            # Secrets aren't watched, and a test waits for one to come back.
-            "resync": 5,
         }
         file = self.kubernetes.plan.folder / "values.json"
         file.write_text(json.dumps(values))

@@ -7,6 +7,7 @@ import pytest
 
 from meterfabric_operator import conditions as c
 from meterfabric_operator.books import Books
+from meterfabric_operator.identity import IdentityError
 from meterfabric_operator.observed import Child, MeteringPod
 
 
@@ -40,16 +41,16 @@ def test_pods_without_a_sidecar_are_named_with_the_reason_and_not_all_of_thousan
 
 
 def test_a_fabric_is_ready_when_all_that_it_needs_is() -> None:
-    fine, bad = c.identity_ready(""), c.identity_ready("no root has its key")
+    fine, bad = c.identity_ready("demo"), c.identity_ready("demo", IdentityError("no root has its key"))
     assert c.ready([fine, fine]).status == "True"
     found = c.ready([fine, bad])
     assert (found.status, found.reason, found.message) == ("False", bad.reason, bad.message)
 
 
 def test_the_time_of_a_condition_stays_while_its_status_does() -> None:
-    first = c.merged([], [c.identity_ready("")], 1, "t1")
-    same = c.merged(first, [c.identity_ready("")], 2, "t2")
-    other = c.merged(same, [c.identity_ready("gone")], 3, "t3")
+    first = c.merged([], [c.identity_ready("demo")], 1, "t1")
+    same = c.merged(first, [c.identity_ready("demo")], 2, "t2")
+    other = c.merged(same, [c.identity_ready("demo", IdentityError("gone"))], 3, "t3")
     assert [each[0]["lastTransitionTime"] for each in (first, same, other)] == ["t1", "t1", "t3"]
     assert same[0]["observedGeneration"] == 2
 

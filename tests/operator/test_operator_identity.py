@@ -3,17 +3,21 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.x509 import load_pem_x509_certificates
 
 from meterfabric_operator.identity import (
+    HISTORY,
     SINK_LIFETIME,
     IdentityError,
+    Roots,
     data_of,
     keep_relay_key,
     keep_roots,
     keep_sink,
+    read_history,
 )
-from meterfabric_protocol.identity import ChainVerifier, Sink, TrustBundle
+from meterfabric_protocol.identity import BUNDLE_ROOTS, ChainVerifier, Sink, TrustBundle
 from meterfabric_runtime.curve import from_z85
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -36,7 +40,7 @@ def test_a_root_of_which_half_has_passed_gets_a_successor() -> None:
 
 def test_a_new_root_is_trusted_before_it_issues_and_the_old_ones_key_goes_then() -> None:
     made = keep_roots({}, "example.org", NOW)
-    rotated = keep_roots(made.files, "example.org", NOW, rotate=True)
+    rotated = keep_roots(made.files, "example.org", NOW, wanted=2)
     assert rotated.issuing(NOW) == rotated.named[0][1]
     later = NOW + timedelta(hours=25)
     settled = keep_roots(rotated.files, "example.org", later)
@@ -58,8 +62,62 @@ def test_roots_without_keys_issue_nothing() -> None:
         keep_roots(public, "example.org", NOW).issuing(NOW)
 
 
+def certificates(roots: Roots) -> list[x509.Certificate]:
+    return [root.certificate for _, root in roots.named]
+
+
+def test_an_authority_that_is_lost_is_replaced_and_what_it_signed_stays_trusted() -> None:
+    first = keep_roots({}, "example.org", NOW)
+    later = NOW + timedelta(days=3)
+    second = keep_roots({}, "example.org", later, past=certificates(first))
+    assert second.replaces
+    assert list(second.files) == ["root-0001.pem", "root-0002.pem"]
+    assert second.bundle.startswith(first.bundle)
+    assert second.named[0][1].key is None
+    assert second.issuing(later) == second.named[1][1]
+    # Written, it is an authority like any other.
+    again = keep_roots(second.files, "example.org", later, past=certificates(second))
+    assert (again.files, again.replaces) == (second.files, False)
+
+
+def test_an_authority_that_is_brought_back_issues_again_and_its_successor_stays_trusted() -> None:
+    first = keep_roots({}, "example.org", NOW)
+    later = NOW + timedelta(days=3)
+    second = keep_roots({}, "example.org", later, past=certificates(first))
+    back = keep_roots(first.files, "example.org", later, past=certificates(second))
+    assert not back.replaces
+    assert back.bundle == second.bundle
+    assert back.issuing(later).certificate == first.named[0][1].certificate
+
+
+def test_a_root_of_the_history_whose_name_is_taken_gets_another() -> None:
+    lost, other = keep_roots({}, "example.org", NOW), keep_roots({}, "example.org", NOW + timedelta(days=1))
+    both = keep_roots(other.files, "example.org", NOW + timedelta(days=2), past=certificates(lost))
+    assert set(both.files) == {"root-0001.pem", "root-0002.pem"}
+    assert certificates(both) == [*certificates(lost), *certificates(other)]
+    assert both.issuing(NOW + timedelta(days=2)).certificate == certificates(other)[0]
+
+
+def test_no_more_roots_are_made_than_a_bundle_may_hold() -> None:
+    roots = keep_roots({}, "example.org", NOW)
+    for _ in range(BUNDLE_ROOTS - 1):
+        roots = keep_roots({}, "example.org", NOW, past=certificates(roots))
+    assert len(TrustBundle(roots.bundle.encode()).roots) == BUNDLE_ROOTS
+    with pytest.raises(IdentityError, match="a bundle holds 64"):
+        keep_roots({}, "example.org", NOW, past=certificates(roots))
+
+
+def test_a_damaged_history_is_told_with_what_to_do() -> None:
+    roots = keep_roots({}, "example.org", NOW)
+    assert read_history({HISTORY: roots.bundle.encode()}) == tuple(certificates(roots))
+    assert read_history({}) == ()
+    with pytest.raises(IdentityError, match=r"roots\.pem is damaged.*delete it"):
+        read_history({HISTORY: b"?"})
+
+
 def test_the_relays_key_is_kept() -> None:
     secret, public = keep_relay_key({})
+    assert keep_relay_key({}, secret.encode()) == (secret, public)
     assert keep_relay_key({"relays.curve": secret.encode() + b"\n"}) == (secret, public)
     assert len(from_z85(public)) == 32
     with pytest.raises(IdentityError, match=r"relays\.curve"):

@@ -1,5 +1,7 @@
 """Reconciling against an API server in memory: what is made, kept, put right, waited for, answered."""
 
+import asyncio
+import contextlib
 import dataclasses
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
@@ -9,17 +11,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_operator import conditions as c
-from meterfabric_operator import names
 from meterfabric_operator.applying import Applier
 from meterfabric_operator.books import Books
 from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
 from meterfabric_operator.handlers import Watching
+from meterfabric_operator.identity import AuthorityMissing, IdentityError
 from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
 from meterfabric_operator.objects import FABRIC, FINALIZER, LET_GO, Key, Object
 from meterfabric_operator.observed import Observed
-from meterfabric_operator.reconcile_fabric import reconcile_fabric
+from meterfabric_operator.reconcile_fabric import facts_of, read_fabric, reconcile_fabric
 from meterfabric_operator.reconcile_request import reconcile_request
 from meterfabric_operator.reconcile_sink import reconcile_sink
 from meterfabric_operator.secret_keeper import SecretKeeper
@@ -34,6 +36,9 @@ from tests.operator.memory_api import MemoryApi
 DEMO = Key("MeteringFabric", "metering", "demo")
 BILLING = Key("MeteringSink", "metering", "billing")
 AUTHORITY = Key("Secret", "metering", "demo-authority")
+HISTORY = Key("Secret", "metering", "demo-history")
+RELAY_KEY = Key("Secret", "metering", "demo-relay")
+BUNDLE = Key("ConfigMap", "metering", "demo-trust")
 RELAYS = Key("Deployment", "metering", "demo-relay")
 
 
@@ -90,7 +95,9 @@ class World:
             self.tell()
             await reconcile_fabric(self.context, DEMO)
             self.tell()
-            await reconcile_sink(self.context, BILLING)
+            # A sink waits for its fabric's keys.
+            with contextlib.suppress(AuthorityMissing):
+                await reconcile_sink(self.context, BILLING)
         self.tell()
 
     def condition(self, key: Key, kind: str) -> Object:
@@ -132,6 +139,9 @@ async def test_everything_is_made_and_then_nothing_more_is_sent() -> None:
         Key("MutatingAdmissionPolicyBinding", "", "meterfabric.metering.demo"),
         Key("Deployment", "metering", "billing-sink"),
         Key("Secret", "metering", "billing-sink"),
+        Key("Secret", "metering", "demo-history"),
+        Key("Secret", "metering", "demo-relay"),
+        Key("Secret", "metering", "demo-authority"),
     ],
 )
 async def test_what_somebody_deletes_is_made_again(key: Key) -> None:
@@ -294,7 +304,7 @@ async def test_the_authority_outlives_its_fabric_unless_asked(on_delete: str, ke
     await made.api.patch(DEMO, {"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})
     await made.reconcile()
     left = {key for key in made.api.held if key.kind in ("Secret", "ConfigMap")}
-    of_fabric = {AUTHORITY, Key("Secret", "metering", "demo-relay"), Key("ConfigMap", "metering", names.trust("demo"))}
+    of_fabric = {AUTHORITY, HISTORY, RELAY_KEY, BUNDLE}
     assert (of_fabric <= left) == kept
     assert bool(of_fabric & left) == kept
 
@@ -320,6 +330,141 @@ async def test_a_sinks_certificate_is_renewed_in_its_secret() -> None:
     after = made.api.held[key]["data"]
     assert after["key.pem"] == before["key.pem"]
     assert after["chain.pem"] != before["chain.pem"]
+
+
+# Keys that are lost
+
+
+def file(made: World, key: Key, name: str) -> bytes:
+    return b64decode(made.api.held[key]["data"][name])
+
+
+async def test_an_authority_that_is_deleted_is_replaced_with_its_history_and_it_is_said() -> None:
+    made = world()
+    await made.reconcile()
+    before = made.api.held[BUNDLE]["data"]["trust.pem"]
+    relays = file(made, RELAY_KEY, "relays.curve")
+    del made.api.held[AUTHORITY]
+    made.now += timedelta(days=1)
+    await made.reconcile()
+    after = made.api.held[BUNDLE]["data"]["trust.pem"]
+    assert after.startswith(before)
+    assert len(TrustBundle(after.encode()).roots) == 2
+    assert file(made, HISTORY, "roots.pem").decode() == after
+    assert b"PRIVATE" not in file(made, AUTHORITY, "root-0001.pem")
+    assert b"PRIVATE" in file(made, AUTHORITY, "root-0002.pem")
+    assert after in made.api.held[Key("ConfigMap", "shop", "meterfabric.metering.demo")]["data"]["trust.pem"]
+    condition = made.condition(DEMO, "IdentityReady")
+    assert (condition["status"], condition["reason"]) == ("True", "AuthorityReplaced")
+    assert "demo-authority was lost" in condition["message"]
+    assert made.events().count("AuthorityLost") == 1
+    assert file(made, RELAY_KEY, "relays.curve") == relays == file(made, AUTHORITY, "relays.curve")
+    made.api.log.clear()
+    await made.reconcile()
+    assert made.api.log == []
+    del made.api.held[AUTHORITY]["metadata"]["annotations"]["meterfabric.io/replaced"]
+    await made.reconcile()
+    assert made.condition(DEMO, "IdentityReady")["reason"] == "Issuing"
+
+
+async def test_a_history_that_is_deleted_is_made_from_the_authority() -> None:
+    made = world()
+    await made.reconcile()
+    before = made.api.held[HISTORY]["data"]
+    del made.api.held[HISTORY]
+    await made.reconcile()
+    assert made.api.held[HISTORY]["data"] == before
+    assert "AuthorityLost" not in made.events()
+
+
+async def test_the_relays_key_comes_back_as_it_was() -> None:
+    made = world()
+    await made.reconcile()
+    before = made.api.held[RELAY_KEY]["data"]
+    del made.api.held[RELAY_KEY]
+    await made.reconcile()
+    assert made.api.held[RELAY_KEY]["data"] == before
+
+
+async def test_where_both_are_gone_nothing_is_made_or_overwritten_until_a_person_says() -> None:
+    made = world()
+    await made.reconcile()
+    bundle = made.api.held[BUNDLE]["data"]["trust.pem"]
+    for key in (AUTHORITY, HISTORY):
+        del made.api.held[key]
+    await made.reconcile(1)
+    await reconcile_fabric(made.context, DEMO)
+    condition = made.condition(DEMO, "IdentityReady")
+    assert (condition["status"], condition["reason"]) == ("False", "TrustLost")
+    assert "kubectl create secret generic demo-history -n metering" in condition["message"]
+    assert made.api.held[BUNDLE]["data"]["trust.pem"] == bundle
+    assert AUTHORITY not in made.api.held
+    # The workers of its sink run, and what they say of themselves stays.
+    assert made.condition(BILLING, "Ready")["reason"] == "NoWorkerReady"
+    made.put("Secret", "demo-history", data={"roots.pem": b64encode(bundle.encode()).decode()})
+    await made.reconcile()
+    assert made.api.held[BUNDLE]["data"]["trust.pem"].startswith(bundle)
+    assert made.condition(DEMO, "IdentityReady")["reason"] == "AuthorityReplaced"
+
+
+async def test_without_a_bundle_either_a_fabric_begins_anew() -> None:
+    made = world()
+    await made.reconcile()
+    for key in (AUTHORITY, HISTORY, BUNDLE):
+        del made.api.held[key]
+    await made.reconcile()
+    assert len(TrustBundle(made.api.held[BUNDLE]["data"]["trust.pem"].encode()).roots) == 1
+    assert made.condition(DEMO, "IdentityReady")["reason"] == "Issuing"
+
+
+async def test_labels_that_somebody_takes_off_a_secret_come_back_and_others_stay() -> None:
+    made = world()
+    await made.reconcile()
+    made.api.held[AUTHORITY]["metadata"]["labels"] = {"backup": "daily"}
+    await made.reconcile()
+    assert made.api.held[AUTHORITY]["metadata"]["labels"][FABRIC] == "metering.demo"
+    assert made.api.held[AUTHORITY]["metadata"]["labels"]["backup"] == "daily"
+
+
+async def test_of_two_operators_that_find_no_authority_one_makes_it() -> None:
+    made = world()
+    made.tell()
+    facts = facts_of(made.context, made.api.held[DEMO], read_fabric(made.api.held[DEMO]))
+    both = (SecretKeeper(cast(Cluster, made.api), lambda: made.now) for _ in range(2))
+    met = asyncio.Barrier(2)
+    create = made.api.create
+
+    async def together(body: Object, *, dry_run: bool = False) -> Object:
+        if body["metadata"]["name"] == AUTHORITY.name:
+            await met.wait()
+        return await create(body, dry_run=dry_run)
+
+    made.api.create = together  # type: ignore[method-assign]
+    answers = await asyncio.gather(*(each.keep(facts, 1, False) for each in both), return_exceptions=True)
+    (failed,) = [each for each in answers if isinstance(each, BaseException)]
+    (kept,) = [each for each in answers if not isinstance(each, BaseException)]
+    assert isinstance(failed, ApiError)
+    assert failed.status == 409
+    assert file(made, AUTHORITY, "root-0001.pem") == kept.roots.files["root-0001.pem"]
+
+
+@pytest.mark.parametrize("how", ["gone", "being deleted", "another"])
+async def test_no_authority_is_made_for_a_fabric_that_isnt_alive_whatever_watching_told(how: str) -> None:
+    made = world()
+    await made.reconcile(1)
+    made.tell()
+    for key in (AUTHORITY, HISTORY, RELAY_KEY, BUNDLE):
+        del made.api.held[key]
+    made.observed.children.clear()
+    if how == "gone":
+        del made.api.held[DEMO]
+    elif how == "being deleted":
+        made.api.held[DEMO]["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
+    else:
+        made.api.held[DEMO]["metadata"]["uid"] = "another"
+    with pytest.raises(ApiError, match="is being deleted"):
+        await reconcile_fabric(made.context, DEMO)
+    assert AUTHORITY not in made.api.held
 
 
 # Certificate requests
@@ -370,6 +515,22 @@ async def test_a_request_of_a_live_pod_is_approved_and_signed_by_the_fabrics_roo
     made.api.log.clear()
     await reconcile_request(made.context, key)
     assert made.api.log == []
+
+
+@pytest.mark.parametrize("missing", [AUTHORITY, HISTORY])
+async def test_who_signs_makes_no_authority_and_waits_for_one_that_is_remembered(missing: Key) -> None:
+    made = world()
+    await made.reconcile()
+    pod(made)
+    key = request(made)
+    del made.api.held[missing]
+    made.api.log.clear()
+    with pytest.raises(IdentityError, match="isn't there yet"):
+        await reconcile_request(made.context, key)
+    assert made.api.log == []
+    await made.reconcile()
+    await reconcile_request(made.context, key)
+    assert made.api.held[key]["status"]["certificate"]
 
 
 async def test_a_request_is_denied_only_after_a_live_read() -> None:

@@ -81,6 +81,8 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
   value: {{ .Values.image.pullSecrets | toJson | quote }}
 - name: METERFABRIC_OPERATOR_NAMESPACES
   value: {{ concat .Values.namespaces.fabrics .Values.namespaces.producers | uniq | sortAlpha | toJson | quote }}
+- name: METERFABRIC_OPERATOR_FABRIC_NAMESPACES
+  value: {{ .Values.namespaces.fabrics | uniq | sortAlpha | toJson | quote }}
 - name: METERFABRIC_OPERATOR_CLUSTER_DOMAIN
   value: {{ .Values.clusterDomain | quote }}
 - name: METERFABRIC_OPERATOR_POLICY

@@ -1,5 +1,5 @@
-"""The Secrets of a fabric: its authority, the relays' key, each sink's key. In its own namespace, so that relays and
-sinks start while the operator is away."""
+"""The Secrets of a fabric: its authority, the history of its roots, the relays' key, each sink's key. In its own
+namespace, so that relays and sinks start while the operator is away."""
 
 from __future__ import annotations
 
@@ -7,40 +7,45 @@ from base64 import b64encode
 from collections.abc import Mapping
 
 from meterfabric_operator import names
-from meterfabric_operator.objects import SINK, Object, labels, owned_by
+from meterfabric_operator.children import metadata
+from meterfabric_operator.identity import HISTORY, RELAYS
+from meterfabric_operator.objects import Object
 from meterfabric_operator.wanted import FabricFacts, SinkFacts
 
 
 def authority(facts: FabricFacts, roots: Mapping[str, bytes]) -> Object:
-    """``roots``: file name and content, as `identity.Roots` writes them. No owner: it outlives the fabric."""
-    name = names.authority(facts.name)
-    return _secret(facts, name, labels(facts.id, "identity"), roots, [])
+    """``roots``: file name and content, as `identity.Roots` writes them. No owner: it outlives the fabric.
+
+    The relays' key is here a second time: no sidecar that runs would find its relays under another.
+    """
+    content = {**roots, RELAYS: _curve(facts)}
+    return _secret(metadata.kept(facts, names.authority(facts.name)), content)
+
+
+def history(facts: FabricFacts) -> Object:
+    """All roots that there ever were, without keys. A Secret, since who may write here says whom to trust."""
+    return _secret(metadata.kept(facts, names.history(facts.name)), {HISTORY: facts.trust.encode()})
 
 
 def relay(facts: FabricFacts) -> Object:
     """The key that all relays share. No owner: a fabric that is made anew is the one that its sidecars know."""
-    content = {"relays.curve": facts.relay_secret.encode() + b"\n"}
-    return _secret(facts, names.relay(facts.name), labels(facts.id, "identity"), content, [])
+    return _secret(metadata.kept(facts, names.relay(facts.name)), {RELAYS: _curve(facts)})
 
 
 def sink(facts: SinkFacts) -> Object:
     """A sink's signing key and its chain. With the sink goes its key: another sink of that name is another signer."""
-    made = labels(facts.of.id, "sink", **{SINK: facts.name})
-    content = {"key.pem": facts.key.encode(), "chain.pem": facts.chain.encode()}
-    owners = owned_by("MeteringSink", facts.name, facts.uid)
-    return _secret(facts.of, names.sink(facts.name), made, content, owners)
+    return _secret(metadata.of_sink(facts), {"key.pem": facts.key.encode(), "chain.pem": facts.chain.encode()})
 
 
-def _secret(
-    facts: FabricFacts, name: str, made: dict[str, str], content: Mapping[str, bytes], owners: list[Object]
-) -> Object:
-    metadata: Object = {"name": name, "namespace": facts.namespace, "labels": made}
-    if owners:
-        metadata["ownerReferences"] = owners
+def _curve(facts: FabricFacts) -> bytes:
+    return facts.relay_secret.encode() + b"\n"
+
+
+def _secret(about: Object, content: Mapping[str, bytes]) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": metadata,
+        "metadata": about,
         "type": "Opaque",
         "data": {file: b64encode(value).decode() for file, value in sorted(content.items())},
     }
