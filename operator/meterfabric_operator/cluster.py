@@ -128,9 +128,9 @@ class Cluster:
         query = [("fieldManager", MANAGER), ("force", "true")]
         return await self._call("PATCH", path, body=body, query=query, content=APPLY)
 
-    async def patch(self, key: Key, body: Object, part: str = "") -> Object:
-        """Merge `body` into an object or its subresource (RFC 7386)."""
-        query = [("fieldManager", MANAGER)]
+    async def patch(self, key: Key, body: Object, part: str = "", *, manager: str = MANAGER) -> Object:
+        """Merge `body` into an object or its subresource (RFC 7386). ``manager``: whose the fields are then."""
+        query = [("fieldManager", manager)]
         return await self._call("PATCH", self._path(key, part), body=body, query=query, content=MERGE)
 
     async def replace(self, key: Key, body: Object) -> Object:

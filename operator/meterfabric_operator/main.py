@@ -27,6 +27,8 @@ from meterfabric_operator.queue import Queue
 from meterfabric_operator.reconcile_fabric import reconcile_fabric
 from meterfabric_operator.reconcile_request import reconcile_request
 from meterfabric_operator.reconcile_sink import reconcile_sink
+from meterfabric_operator.scaling.autoscaler import Autoscaler
+from meterfabric_operator.scaling.meters import ScalingMeters
 from meterfabric_operator.secret_keeper import SecretKeeper
 from meterfabric_operator.secret_watch import SecretWatch
 from meterfabric_operator.settings import Settings
@@ -96,6 +98,8 @@ async def operate(settings: Settings, stop: Stop) -> None:
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds(connections=32))
     secrets = SecretWatch(cluster, settings.fabric_namespaces, watching.secret)
     keeper = Bookkeeper(cluster, observed, now, queue.add, settings.namespaces)
+    autoscaler = Autoscaler(cluster, observed, context.events, now, queue.add)
+    meters.registry.register(ScalingMeters(observed))
     watch = kopf.operator(
         registry=handlers.register(watching, served, children(settings.namespaces)),
         settings=handlers.settings(served),
@@ -112,6 +116,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(queue.run(settings.workers))
             group.create_task(keeper.run(lease.held))
+            group.create_task(autoscaler.run(lease.held))
 
     started()
     tasks = [asyncio.create_task(each) for each in (watch, lease.run(), act(), secrets.run())]

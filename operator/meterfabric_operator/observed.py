@@ -15,6 +15,7 @@ from meterfabric_operator.objects import DIGEST, FABRIC, INJECT, SINK, Key, Obje
 
 if TYPE_CHECKING:
     from meterfabric_operator.books import Books
+    from meterfabric_operator.scaling.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Child:
     ready: int
     settled: bool
     """Whether its controller has seen the newest version, and all replicas are of it."""
+    made: int = 0
+    """Replicas that there are, of whatever version."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def child_of(body: Mapping[str, Any]) -> Child:
         replicas=replicas,
         ready=status.get("readyReplicas", 0),
         settled=status.get("observedGeneration") == metadata.get("generation") and updated == replicas,
+        made=status.get("replicas", 0),
     )
 
 
@@ -82,6 +86,8 @@ class Observed:
         self.children: dict[Key, Child] = {}
         self.books: dict[Key, Books] = {}
         """Of sinks, by their keys."""
+        self.scaling: dict[Key, Outcome] = {}
+        """Of fabrics that are scaled, by their keys."""
         self._joined: dict[str, str] = {}
         self._namespaces: dict[str, set[str]] = defaultdict(set)
         self._pods: dict[str, dict[str, MeteringPod]] = defaultdict(dict)

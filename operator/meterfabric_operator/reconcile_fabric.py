@@ -16,6 +16,7 @@ from meterfabric_operator.identity import IdentityError
 from meterfabric_operator.objects import FINALIZER, Key, Object, key_of
 from meterfabric_operator.observed import Child
 from meterfabric_operator.reporting import report
+from meterfabric_operator.scaling.outcome import shown
 from meterfabric_operator.secret_keeper import ROTATE, FabricKeys
 from meterfabric_operator.wanted import FabricFacts
 from meterfabric_protocol.errors import ProtocolError
@@ -126,7 +127,7 @@ async def _report(context: Context, body: Object, facts: FabricFacts, identity: 
     books = of_fabric(context.observed, facts)
     more: dict[str, Any] = {
         "relays": {
-            "replicas": relays.replicas if relays else 0,
+            "replicas": relays.made if relays else 0,
             "ready": relays.ready if relays else 0,
             "selector": ",".join(f"{name}={value}" for name, value in sorted(relay_deployment.selector(facts).items())),
         },
@@ -148,6 +149,12 @@ async def _report(context: Context, body: Object, facts: FabricFacts, identity: 
         more["books"] = total.status()
     unheard = [name for name, each in books.items() if each is None]
     found = [c.ready(needed), *needed, c.producers_injected(pods), c.books_balanced(total, unheard)]
+    if facts.fabric.spec.relay.autoscaling is None:
+        more["autoscaling"] = None
+    else:
+        held = body.get("status") or {}
+        scaling, more["autoscaling"] = shown(context.observed.scaling.get(key_of(body)), held)
+        found += scaling
     await report(context, body, found, more)
 
 

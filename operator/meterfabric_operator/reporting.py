@@ -29,5 +29,7 @@ async def report(context: Context, body: Object, found: Sequence[c.Condition], m
     # What watching will tell soon; until then another look must not tell the same again.
     body["status"] = {**held, **{name: value for name, value in wanted.items() if value is not None}}
     for each in news:
+        if each["type"] in ("AbleToScale", "ScalingLimited"):
+            continue  # changes of size are told by the autoscaler
         bad = (each["status"] == "False" and each["reason"] not in _PASSING) or each["reason"] == "SomeGivenUp"
         await context.events.tell(body, "Warning" if bad else "Normal", each["reason"], each["message"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meterfabric_operator.cluster import ApiError
-from meterfabric_operator.objects import Key, Object, key_of
+from meterfabric_operator.objects import MANAGER, Key, Object, key_of
 
 
 def merge(into: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,8 +62,10 @@ class MemoryApi:
         self._expect(key, body)
         return self._put("replace", key, body)
 
-    async def patch(self, key: Key, body: Object, part: str = "") -> Object:
+    async def patch(self, key: Key, body: Object, part: str = "", *, manager: str = MANAGER) -> Object:
         self._expect(key, body)
+        if part == "scale":
+            body = {"spec": {"relay": {"replicas": body["spec"]["replicas"]}}}
         held = self.held.get(key)
         if held is None:
             raise ApiError(404, "NotFound", str(key))

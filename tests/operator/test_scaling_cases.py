@@ -52,6 +52,7 @@ def policy(kind: Any, value: int, seconds: int) -> ScalingPolicy:
         # Growth: those that aren't ready yet are taken as idle, since they will take their share.
         ([*busy(80, 80), UNREADY, UNREADY], 4, 40, 4),  # 160 / 4: on target
         ([*busy(100, 100), UNREADY], 3, 40, 5),  # 200 / 3 = 66.7: ceil(3 × 1.67)
+        ([*busy(50, 50, 50, 50), UNREADY], 4, 40, 4),  # 200 / 5: on target, no fifth is needed
         # Shrinking: they are left out.
         ([*busy(10, 10), UNREADY], 3, 40, 1),  # ceil(2 × 0.25)
     ],
