@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from meterfabric_cli.auditing.sink_identity import claimed
+from meterfabric_cli.auditing.sink_identity import claimed, made_by
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.proof_folder import MOST_VOUCHERS, Part, ProofFiles
 from meterfabric_protocol import notice as notices
@@ -51,9 +51,9 @@ def _part(evidence: Evidence, place: Found) -> tuple[Part, Found | None]:
     batch = held.batch
     line = held.batch.cosignature.encode()
     _, time = claimed(line)
-    own = _valid(evidence.sink_certificates(), time)
+    own = _valid([each for each in evidence.sink_certificates() if made_by(each.chain, line)], time)
     if own is None:
-        raise CommandError(f"the sink keeps no certificate of its own from {_clock(time)}, the time of this receipt")
+        raise CommandError(f"the sink keeps no certificate of its own for this receipt of {_clock(time)}")
     tree = Tree(held.hashes(), evidence.range(place.origin, 0, batch.first))
     path = tree.inclusion_proof(place.index, batch.size)
     proof = _encode(place.index, path, add_signatures(batch.note, [line]))

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol import notice
 from meterfabric_protocol.merkle import EMPTY_ROOT
@@ -209,6 +210,14 @@ def test_a_certificate_that_lapsed_before_the_receipt_is_found(sink: MadeSink, m
     sink.trust.write_bytes(Authority(key=sink.authority.key, not_after=sink.authority.not_before).pem)
     done = audit(meterfabric, sink)
     assert done.code == 1
+
+
+def test_receipts_of_a_key_that_was_replaced_stay_true(sink: MadeSink, meterfabric: Command) -> None:
+    sink.take(sink.log("web-0").open().records(3))
+    sink.key = Ed25519PrivateKey.generate()
+    sink.take(sink.log("web-1").open().records(3))
+    # Both keys' certificates were valid at both times.
+    assert audit(meterfabric, sink).code == 0
 
 
 def test_what_cant_be_read_is_said_in_one_line(tmp_path: Path, sink: MadeSink, meterfabric: Command) -> None:

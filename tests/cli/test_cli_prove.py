@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_cli.errors import CommandError
 from meterfabric_cli.main import main
@@ -43,6 +44,16 @@ def test_each_record_of_a_log_can_be_proven(any_sink: MadeSink, meterfabric: Com
         assert "/ns/shop/sa/web/pod/web-0/" in done.out
         assert "2026-03-01 12:00:00Z by spiffe://example.org/fabric/metering.main/sink/billing" in done.out
         assert f"id=event-{index}" in done.out
+
+
+def test_a_receipt_of_a_key_that_was_replaced_proves_as_before(
+    sink: MadeSink, meterfabric: Command, tmp_path: Path
+) -> None:
+    sink.take(sink.log("web-0").open().records(3))
+    sink.key = Ed25519PrivateKey.generate()
+    sink.take(sink.log("web-1").open())
+    assert prove(meterfabric, sink, "event-1", tmp_path / "proof").code == 0
+    assert meterfabric("verify", tmp_path / "proof", "--trust", sink.trust).code == 0
 
 
 def test_a_record_that_no_column_holds_is_found_and_proven(
