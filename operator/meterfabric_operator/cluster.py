@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import aiohttp
 from kubernetes.aio import client, config
 
+from meterfabric_operator.fence import fence
 from meterfabric_operator.kinds import Kind
 from meterfabric_operator.objects import MANAGER, Key, Object
 
@@ -36,18 +37,23 @@ class ApiError(Exception):
 _config: Any = config
 
 
-async def connect(kinds: Mapping[str, Kind]) -> Cluster:
-    """The API server of the pod that we are in, or of the current context where we are in none."""
+async def connect(kinds: Mapping[str, Kind], may: Callable[[], bool] | None = None) -> Cluster:
+    """The API server of the pod that we are in, or of the current context where we are in none.
+
+    `may`: whether anything may be written at this moment; without it, always.
+    """
     settings = client.Configuration()
     try:
         _config.load_incluster_config(client_configuration=settings)
     except config.ConfigException:
         await _config.load_kube_config(client_configuration=settings)
+    if may is not None:
+        settings.trace_configs = [fence(may)]
     return Cluster(client.ApiClient(configuration=settings), kinds)
 
 
 class Cluster:
-    """Methods raise ApiError, and OSError or aiohttp.ClientError where the server can't be reached."""
+    """Methods raise ApiError, OSError or aiohttp.ClientError where the server isn't reached, and writes NotActing."""
 
     def __init__(self, api: Any, kinds: Mapping[str, Kind]) -> None:
         self._api = api

@@ -18,7 +18,7 @@ from meterfabric_operator.kinds import FABRIC_CHILDREN, Kind
 from meterfabric_operator.objects import FABRIC, GROUP, INJECT, MANAGED_BY, MANAGER, SINK, Key, key_of
 from meterfabric_operator.observed import Observed
 
-_INACTIVE = 75.0
+INACTIVE = 75.0
 """Seconds without any event, or the bookmark of every minute, after which a watch is begun anew."""
 
 
@@ -126,7 +126,7 @@ def settings(kinds: dict[str, Kind]) -> kopf.OperatorSettings:
     made.posting.enabled = False
     made.scanning.disabled = True
     made.peering.standalone = True
-    made.watching.inactivity_timeout = _INACTIVE
+    made.watching.inactivity_timeout = INACTIVE
     made.watching.server_timeout = 600
     made.networking.request_timeout = 30.0
     selectors = {"Pod": f"{INJECT}=true"} | dict.fromkeys(FABRIC_CHILDREN, f"{MANAGED_BY}={MANAGER}")

@@ -1,7 +1,8 @@
 """Which of several replicas acts: a Lease (coordination.k8s.io/v1) that one holds and renews.
 
 The holder counts from when it last *asked* for a renewal that succeeded, by its own monotonic clock, and stops acting
-well before another may take over, whether it can reach the API server or not. Others count from when they last saw the
+well before another may take over, whether it can reach the API server or not, and whether it ran meanwhile or stood
+still: each write is held against `holds`, see `fence`. Others count from when they last saw the
 Lease change, so clocks need not agree.
 """
 
@@ -43,7 +44,16 @@ class Lease:
         self._clock = clock
         self._seen: tuple[object, float] | None = None
         self._until = 0.0
+        self._heard = clock()
         self.held = asyncio.Event()
+
+    def holds(self) -> bool:
+        """Whether this replica may act at this very moment, also where nobody had time to clear `held`."""
+        return self.held.is_set() and self._clock() < self._until
+
+    def silence(self) -> float:
+        """Seconds since the API server last answered, to whoever holds the lease and to whoever waits for it."""
+        return self._clock() - self._heard
 
     async def run(self) -> None:
         """Acquire and renew for ever; cancel to end, and it is given back."""
@@ -62,6 +72,7 @@ class Lease:
         try:
             async with asyncio.timeout(self._part.renew):
                 got = await self._try()
+            self._heard = self._clock()
         except UNREACHABLE as error:
             log.warning("the lease can't be renewed", extra={"reason": str(error)})
             got = None

@@ -42,19 +42,27 @@ _WORK = {
     "CertificateSigningRequest": reconcile_request,
 }
 _GRACE = 15.0
+_SILENT = 15.0
 
 
 class _Health:
-    """The operator is alive while its parts run; a part that ends ends the process, so there is nothing to add."""
+    """Alive while its parts run: a part that ends ends the process, so a probe has nothing to add.
 
-    def __init__(self, complete: asyncio.Event) -> None:
+    That the API server doesn't answer is not mended by starting again, so it makes the operator unready only.
+    """
+
+    def __init__(self, complete: asyncio.Event, lease: Lease) -> None:
         self._complete = complete
+        self._lease = lease
 
     def unhealthy(self) -> list[str]:
         return []
 
     def unready(self) -> list[str]:
-        return [] if self._complete.is_set() else ["not everything was listed yet"]
+        found = [] if self._complete.is_set() else ["not everything was listed yet"]
+        if (silence := self._lease.silence()) > _SILENT:
+            found.append(f"the API server has not answered for {silence:.0f} s")
+        return found
 
 
 async def operate(settings: Settings, stop: Stop) -> None:
@@ -63,10 +71,12 @@ async def operate(settings: Settings, stop: Stop) -> None:
     logging.getLogger("kopf").setLevel(logging.WARNING)
     served = kinds(settings.admission_api)
     identity = settings.identity or socket.gethostname()
-    cluster = await connect(served)
+    # The lease goes its own way: it is what says whether others may, and waits behind none of them.
+    clear = await connect(served)
+    lease = Lease(clear, settings.namespace, identity, settings.lease)
+    cluster = await connect(served, lease.holds)
     observed = Observed()
     applier = Applier(cluster, observed)
-    lease = Lease(cluster, settings.namespace, identity, settings.lease)
 
     async def work(key: Key) -> None:
         begun = time.monotonic()
@@ -94,7 +104,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
     )
     ending = asyncio.Event()
     app = web.Application()
-    add_probes(app, _Health(watching.complete), meters.registry)
+    add_probes(app, _Health(watching.complete, lease), meters.registry)
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds(connections=32))
     secrets = SecretWatch(cluster, settings.fabric_namespaces, watching.secret)
     keeper = Bookkeeper(cluster, observed, now, queue.add, settings.namespaces)
@@ -140,6 +150,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
         stopping.cancel()
         await pages.close()
         await cluster.close()
+        await clear.close()
 
 
 def main() -> None:

@@ -54,13 +54,14 @@ def read_sinks(bodies: list[Object]) -> tuple[MeteringSink, ...]:
 
 
 def facts_of(context: Context, body: Object, fabric: MeteringFabric) -> FabricFacts:
-    """What is known around a fabric, without its keys."""
+    """What is known around a fabric, without its keys. A namespace that joined and isn't served is none of ours."""
+    served = context.settings.namespaces
     return FabricFacts(
         fabric,
         body["metadata"]["uid"],
         context.settings,
         sinks=read_sinks(context.observed.sinks_of(fabric.metadata.namespace, fabric.metadata.name)),
-        namespaces=context.observed.namespaces(fabric.id),
+        namespaces=tuple(each for each in context.observed.namespaces(fabric.id) if not served or each in served),
     )
 
 

@@ -109,3 +109,29 @@ async def test_one_that_stops_gives_it_back() -> None:
     assert two.spec["holderIdentity"] == ""
     await two.second.look()
     assert two.second.held.is_set()
+
+
+async def test_who_stood_still_past_its_lease_holds_it_no_longer_before_it_has_looked() -> None:
+    two = Two()
+    await two.first.look()
+    assert two.first.holds()
+    two.now += PART.duration * 2 / 3
+    assert two.first.held.is_set()
+    assert not two.first.holds()
+    await two.first.look()
+    assert two.first.holds()
+
+
+async def test_how_long_the_api_server_is_silent_is_counted_by_who_holds_and_by_who_waits() -> None:
+    two = Two()
+    await two.first.look()
+    await two.second.look()
+    two.api.away = True
+    two.now += 7.0
+    for lease in (two.first, two.second):
+        await lease.look()
+        assert lease.silence() == 7.0
+    two.api.away = False
+    for lease in (two.first, two.second):
+        await lease.look()
+        assert lease.silence() == 0.0

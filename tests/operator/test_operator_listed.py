@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ from meterfabric_operator.events import Events
 from meterfabric_operator.kinds import CLUSTER_CHILDREN, FABRIC_CHILDREN, children, kinds
 from meterfabric_operator.objects import FABRIC, Key, Object
 from meterfabric_operator.observed import Observed
+from meterfabric_operator.reconcile_fabric import facts_of
 from meterfabric_operator.reconcile_request import reconcile_request
 from meterfabric_operator.secret_keeper import SecretKeeper
 from meterfabric_operator.signer import SIGNER
@@ -96,3 +98,11 @@ def test_a_namespace_that_is_served_gets_an_answer(joined: str) -> None:
     (body,) = server.written
     (condition,) = cast(list[Any], body["status"]["conditions"])
     assert (condition["type"], condition["reason"]) == ("Denied", "NotAdmitted")
+
+
+def test_a_namespace_that_joined_and_isnt_served_is_left_alone() -> None:
+    context = cast(Context, SimpleNamespace(settings=LISTED, observed=Observed()))
+    fabric = facts().fabric
+    for name in ("shop", "elsewhere"):
+        context.observed.set_namespace({"metadata": {"name": name, "labels": {FABRIC: fabric.id}}}, gone=False)
+    assert facts_of(context, {"metadata": {"uid": "u"}}, fabric).namespaces == ("shop",)
