@@ -193,6 +193,7 @@ def _write_files(cluster: Cluster, port: int) -> None:
         (plan.keys / f"{user}.kubeconfig").write_text(config.kubeconfig(plan, user, control.SERVER))
     plan.kubeconfig.write_text(config.kubeconfig(plan, "admin", f"https://127.0.0.1:{port}"))
     plan.kubeconfig.chmod(0o600)
+    (plan.control.folder / "audit.json").write_text(config.audit())
     (plan.control.folder / "Corefile").write_text(config.corefile(plan.keys / "admin.kubeconfig"))
     runc, plugins = shutil.which("runc"), preflight.cni_plugins()
     if runc is None or plugins is None:

@@ -134,6 +134,27 @@ def corefile(kubeconfig_file: Path) -> str:
 """
 
 
+def audit() -> str:
+    """An audit policy: what programs in pods write is put down, and of a lease also who is to hold it."""
+    pods, theirs = ["system:serviceaccounts"], ["system:serviceaccounts:kube-system"]
+    leases = [{"group": "coordination.k8s.io", "resources": ["leases"]}]
+    writes = ["create", "update", "patch", "delete", "deletecollection"]
+    return _json(
+        {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "omitManagedFields": True,
+            "rules": [
+                {"level": "None", "userGroups": theirs},
+                {"level": "Request", "userGroups": pods, "verbs": writes, "resources": leases},
+                {"level": "Metadata", "userGroups": pods, "verbs": writes},
+                {"level": "None"},
+            ],
+        }
+    )
+
+
 def _json(value: dict[str, Any]) -> str:
     """Every reader of these files takes JSON for the YAML that it is."""
     return json.dumps(value, indent=2) + "\n"

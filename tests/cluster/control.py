@@ -54,6 +54,8 @@ def kube_apiserver(plan: Plan, program: Path) -> list[str]:
         "--requestheader-username-headers=X-Remote-User",
         f"--proxy-client-cert-file={keys / 'front-proxy.crt'}",
         f"--proxy-client-key-file={keys / 'front-proxy.key'}",
+        f"--audit-policy-file={plan.control.folder / 'audit.json'}",
+        f"--audit-log-path={plan.control.folder / 'logs' / 'audit.log'}",
     ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.cluster import builder, paths
 from tests.cluster.build import Say
 
-KEPT = 3
+KEPT = 8
 """How many archives of an image are kept: whoever works on several branches goes back and forth."""
 TREE = Path(__file__).parents[2]
 
