@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from meterfabric_operator.cluster import Cluster
+from meterfabric_operator.drift import holds
 from meterfabric_operator.objects import DIGEST, Key, Object, key_of, with_digest
 from meterfabric_operator.observed import Child, Observed, child_of
 
@@ -28,7 +29,7 @@ class Applier:
         for body in wanted:
             marked, key = with_digest(body), key_of(body)
             seen = self._observed.children.get(key)
-            if seen is not None and self._is_as_applied(key, seen, marked["metadata"]["annotations"][DIGEST]):
+            if seen is not None and self._is_as_applied(key, seen, marked):
                 continue
             if seen is not None and self._states.get(key, seen.state) != seen.state:
                 log.info("put right again", extra={"object": str(key)})
@@ -36,6 +37,10 @@ class Applier:
             self.applied += 1
             made.setdefault("kind", body["kind"])
             self._states[key] = child_of(made).state
+            # What watching will tell soon, and then is no news.
+            if self._observed.versions.advance(key, made):
+                self._observed.set_child(made, gone=False)
+            self._observed.unproven.pop(key, None)
 
     async def prune(self, kept: Iterable[Key], among: Iterable[Key]) -> None:
         """Remove those `among` that aren't to be `kept`."""
@@ -50,5 +55,10 @@ class Applier:
         """It is gone."""
         self._states.pop(key, None)
 
-    def _is_as_applied(self, key: Key, seen: Child, digest: str) -> bool:
-        return seen.applied == digest and self._states.get(key) == seen.state
+    def _is_as_applied(self, key: Key, seen: Child, marked: Object) -> bool:
+        found = self._observed.unproven.pop(key, None)
+        if seen.applied != marked["metadata"]["annotations"][DIGEST]:
+            return False
+        if key not in self._states and found is not None and holds(found, marked):
+            self._states[key] = seen.state
+        return self._states.get(key) == seen.state

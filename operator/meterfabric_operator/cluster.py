@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import aiohttp
+import msgspec
 from kubernetes.aio import client, config
 
 from meterfabric_operator.fence import fence
@@ -105,7 +105,7 @@ class Cluster:
                 raise ApiError(answer.status, str(answer.reason), (await answer.text())[:200])
             async for line in answer.content:
                 try:
-                    event = json.loads(line)
+                    event = msgspec.json.decode(line)
                 except ValueError as error:
                     raise OSError(f"a watch was cut off amid an event: {error}") from error
                 body = event["object"]
@@ -119,6 +119,19 @@ class Cluster:
         query = [("labelSelector", selector)] if selector else []
         found = await self._call("GET", self.kinds[kind].path(namespace), query=query)
         return cast(list[Object], found.get("items", []))
+
+    async def pages(self, kind: str, selector: str, namespace: str, limit: int) -> AsyncIterator[Object]:
+        """Lists that are all objects with these labels together, so many in each, all of the same version."""
+        token = ""
+        while True:
+            query = [("limit", str(limit))]
+            query += [("labelSelector", selector)] if selector else []
+            query += [("continue", token)] if token else []
+            found = await self._call("GET", self.kinds[kind].path(namespace), query=query)
+            yield found
+            token = found["metadata"].get("continue", "")
+            if not token:
+                return
 
     async def create(self, body: Object, *, dry_run: bool = False) -> Object:
         """Make an object. Raises ApiError with status 409 where there is one."""
@@ -171,8 +184,8 @@ class Cluster:
         response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
         data = await response.read()
         try:
-            found = json.loads(data) if data else {}
-        except ValueError:
+            found = msgspec.json.decode(data) if data else {}
+        except msgspec.DecodeError:
             found = {"message": data[:200].decode(errors="replace")}
         if not 200 <= response.status <= 299:
             raise ApiError(response.status, str(found.get("reason", response.reason)), str(found.get("message", "")))

@@ -1,23 +1,27 @@
 """What kopf watches, and what each event makes us look at: a thin shell that keeps the newest state and fills a queue.
 
-Only indexes and `on.event` are used: kopf then writes nothing into objects, neither finalizers nor annotations of its
-own. It calls no event's handler before every kind was listed and indexed, so the first such call tells that the whole
-picture is there. Nobody may act before that: what isn't known yet would look as if it were gone.
+Only `on.event` is used: kopf then writes nothing into objects, neither finalizers nor annotations of its own. Its
+indices would tell when everything was listed, but they hold every object until then and wake all of them for each that
+comes: with some thousands that doesn't end. `census` tells it instead, and what a watch missed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
 
 import kopf
 
 from meterfabric_operator import signer
 from meterfabric_operator.kinds import FABRIC_CHILDREN, Kind
-from meterfabric_operator.objects import FABRIC, GROUP, INJECT, MANAGED_BY, MANAGER, SINK, Key, key_of
+from meterfabric_operator.objects import FABRIC, GROUP, INJECT, MANAGED_BY, MANAGER, SINK, Key, Object, key_of
 from meterfabric_operator.observed import Observed
 
+SELECTORS: Final = {"Pod": f"{INJECT}=true"} | dict.fromkeys(FABRIC_CHILDREN, f"{MANAGED_BY}={MANAGER}")
+"""Labels by kind; of the others everything is watched."""
+PAGE: Final = 50
+"""Objects of one answer to a list; as many of each kind may be held at a time."""
 INACTIVE = 75.0
 """Seconds without any event, or the bookmark of every minute, after which a watch is begun anew."""
 
@@ -32,19 +36,48 @@ class Watching:
         self.events = 0
         self.complete = asyncio.Event()
         """Set once everything was listed."""
+        self.anew = asyncio.Event()
+        """Set when a watch was begun anew: what went meanwhile nobody told."""
+        self.takers: dict[str, Callable[[dict[str, Any], bool], None]] = {
+            "MeteringFabric": self.fabric,
+            "MeteringSink": self.sink,
+            "Namespace": self.namespace,
+            "Pod": self.pod,
+            "CertificateSigningRequest": self.request,
+            **dict.fromkeys(FABRIC_CHILDREN, self.child),
+        }
+        """By kind; `gone` may come with no more of the object than its name."""
+
+    def take(self, kind: str, body: dict[str, Any], *, gone: bool = False) -> None:
+        """Take an object as a watch or a list tells of it, unless something newer is known."""
+        if self._observed.versions.advance(key_of({**body, "kind": kind}), body, gone=gone):
+            self.takers[kind](_whole(kind, body), gone)
+
+    def counted(self, kind: str, namespace: str, there: Collection[Key], version: int) -> None:
+        """Take leave of what was known and isn't `there`. ``version``: of the list; ``namespace``: "" for all."""
+        for key in self._observed.versions.missing(kind, namespace, there, version):
+            self.takers[kind](_whole(kind, {"metadata": {"namespace": key.namespace, "name": key.name}}), True)
 
     def fabric(self, body: dict[str, Any], gone: bool) -> None:
-        """Its sinks depend on it."""
+        """Its sinks depend on it, but not on its status."""
+        before = self._observed.fabrics.get(key_of(body))
         key = self._observed.set_object(self._observed.fabrics, body, gone=gone)
-        self._look(key)
-        for sink in self._observed.sinks_of(key.namespace, key.name):
-            self._look(Key("MeteringSink", key.namespace, sink["metadata"]["name"]))
+        if before is None or gone or _differs(before, self._observed.fabrics[key]):
+            self._look(key)
+        if before is None or gone or _is_changed(before, body):
+            for sink in self._observed.sinks_of(key.namespace, key.name):
+                self._look(Key("MeteringSink", key.namespace, sink["metadata"]["name"]))
 
     def sink(self, body: dict[str, Any], gone: bool) -> None:
         """Its fabric tells sidecars of it."""
+        before = self._observed.sinks.get(key_of(body))
         key = self._observed.set_object(self._observed.sinks, body, gone=gone)
-        self._look(key)
-        self._look(Key("MeteringFabric", key.namespace, body["spec"]["fabric"]))
+        if before is None or gone or _differs(before, self._observed.sinks[key]):
+            self._look(key)
+        if before is None or gone or _is_changed(before, body):
+            for each in (before, body):
+                if each is not None and "spec" in each:
+                    self._look(Key("MeteringFabric", key.namespace, each["spec"]["fabric"]))
 
     def namespace(self, body: dict[str, Any], gone: bool) -> None:
         """Joined or left."""
@@ -95,28 +128,16 @@ class Watching:
             self._look(Key("MeteringFabric", namespace, name))
 
 
-def register(
-    watching: Watching, kinds: dict[str, Kind], children: Sequence[str] = FABRIC_CHILDREN
-) -> kopf.OperatorRegistry:
-    """The registry that kopf runs. ``children``: the kinds that run for fabrics and are watched."""
+def register(watching: Watching, kinds: dict[str, Kind], watched: Sequence[str]) -> kopf.OperatorRegistry:
+    """The registry that kopf runs. ``watched``: names of kinds."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
-    takers: dict[str, Callable[[dict[str, Any], bool], None]] = {
-        "MeteringFabric": watching.fabric,
-        "MeteringSink": watching.sink,
-        "Namespace": watching.namespace,
-        "Pod": watching.pod,
-        "CertificateSigningRequest": watching.request,
-        **dict.fromkeys(children, watching.child),
-    }
-    for kind, take in takers.items():
+    for kind in watched:
         served = kinds[kind]
         group, _, version = served.api_version.rpartition("/")
         # A handler's id is its name and distinguishes it from the others of its object.
-        indexed = kopf.index(group, version, served.plural, registry=registry, id=f"list-{served.plural}")
-        indexed(_listing(kind, take))
         on = kopf.on.event(group, version, served.plural, registry=registry, id=f"watch-{served.plural}")
-        on(_taking(watching, kind, take))
+        on(_taking(watching, kind))
     return registry
 
 
@@ -126,11 +147,14 @@ def settings(kinds: dict[str, Kind]) -> kopf.OperatorSettings:
     made.posting.enabled = False
     made.scanning.disabled = True
     made.peering.standalone = True
+    made.persistence.diffbase_storage = _Unkept()
     made.watching.inactivity_timeout = INACTIVE
     made.watching.server_timeout = 600
+    made.watching.chunk_size = PAGE
+    # Each object that something was told of is held for so long.
+    made.queueing.idle_timeout = 0.2
     made.networking.request_timeout = 30.0
-    selectors = {"Pod": f"{INJECT}=true"} | dict.fromkeys(FABRIC_CHILDREN, f"{MANAGED_BY}={MANAGER}")
-    for kind, selector in selectors.items():
+    for kind, selector in SELECTORS.items():
         group, _, version = kinds[kind].api_version.rpartition("/")
         made.watching.label_selectors[group, version, kinds[kind].plural] = selector
     return made
@@ -140,20 +164,46 @@ def _login(**arguments: Any) -> Any:
     return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 
-def _listing(kind: str, take: Callable[[dict[str, Any], bool], None]) -> Callable[..., Any]:
-    async def listed(body: Any, **_: Any) -> None:
-        take(_whole(kind, body), False)
-
-    return listed
-
-
-def _taking(watching: Watching, kind: str, take: Callable[[dict[str, Any], bool], None]) -> Callable[..., Any]:
+def _taking(watching: Watching, kind: str) -> Callable[..., Any]:
     async def taken(event: Any, **_: Any) -> None:
         watching.events += 1
-        watching.complete.set()
-        take(_whole(kind, event["object"]), event["type"] == "DELETED")
+        if event["type"] is None:
+            watching.anew.set()
+        watching.take(kind, event["object"], gone=event["type"] == "DELETED")
 
     return taken
+
+
+class _Unkept(kopf.DiffBaseStorage):
+    """Without this every object is copied at every event, to be compared with what nobody stores."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        """Nothing of it."""
+        return {}
+
+    def fetch(self, *, body: Any) -> None:
+        """Nothing was stored."""
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Nothing is."""
+
+
+def _differs(before: Object, after: Object) -> bool:
+    """Whether there is anything new, which what we wrote of a status ourselves isn't."""
+    return _without_version(before) != _without_version(after)
+
+
+def _without_version(body: Object) -> Object:
+    metadata = {name: each for name, each in body["metadata"].items() if name != "resourceVersion"}
+    return {**body, "metadata": metadata}
+
+
+def _is_changed(before: Object, after: Object) -> bool:
+    """Whether its spec was changed, it is another one, or it is to go."""
+    return any(
+        before["metadata"].get(name) != after["metadata"].get(name)
+        for name in ("uid", "generation", "deletionTimestamp", "annotations", "labels")
+    )
 
 
 def _whole(kind: str, body: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import time
 from datetime import UTC, datetime
@@ -15,10 +16,11 @@ from aiohttp import web
 from meterfabric_operator import handlers
 from meterfabric_operator.applying import Applier
 from meterfabric_operator.bookkeeper import Bookkeeper
+from meterfabric_operator.census import Census
 from meterfabric_operator.cluster import connect
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
-from meterfabric_operator.kinds import children, kinds
+from meterfabric_operator.kinds import FABRIC_CHILDREN, children, kinds
 from meterfabric_operator.lease import Lease
 from meterfabric_operator.meters import Meters
 from meterfabric_operator.objects import Key
@@ -92,6 +94,10 @@ async def operate(settings: Settings, stop: Stop) -> None:
     def now() -> datetime:
         return datetime.now(UTC)
 
+    def later(key: Key, seconds: float) -> None:
+        # What was looked at together isn't looked at together for ever.
+        queue.add_later(key, seconds * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+
     context = Context(
         settings,
         cluster,
@@ -100,7 +106,7 @@ async def operate(settings: Settings, stop: Stop) -> None:
         SecretKeeper(cluster, now),
         Events(cluster, identity),
         now,
-        queue.add_later,
+        later,
     )
     ending = asyncio.Event()
     app = web.Application()
@@ -110,17 +116,26 @@ async def operate(settings: Settings, stop: Stop) -> None:
     keeper = Bookkeeper(cluster, observed, now, queue.add, settings.namespaces)
     autoscaler = Autoscaler(cluster, observed, context.events, now, queue.add)
     meters.registry.register(ScalingMeters(observed))
-    watch = kopf.operator(
-        registry=handlers.register(watching, served, children(settings.namespaces)),
-        settings=handlers.settings(served),
-        clusterwide=not settings.namespaces,
-        namespaces=list(settings.namespaces),
-        standalone=True,
-        stop_flag=ending,
-    )
+    made = children(settings.namespaces)
+    watched = [kind for kind in watching.takers if kind not in FABRIC_CHILDREN or kind in made]
+    census = Census(cluster, watching, watched, settings.namespaces)
+    begun = asyncio.Event()
+
+    async def watch() -> None:
+        # kopf lists everything again, all kinds at a time; two who do that at once would hold twice as much.
+        await watching.complete.wait()
+        await kopf.operator(
+            registry=handlers.register(watching, served, watched),
+            settings=handlers.settings(served),
+            clusterwide=not settings.namespaces,
+            namespaces=list(settings.namespaces),
+            standalone=True,
+            ready_flag=begun,
+            stop_flag=ending,
+        )
 
     async def act() -> None:
-        await watching.complete.wait()
+        await begun.wait()
         # kopf took the signals when it started, and winds down for seconds, while we would go on acting.
         stop.listen()
         async with asyncio.TaskGroup() as group:
@@ -129,12 +144,12 @@ async def operate(settings: Settings, stop: Stop) -> None:
             group.create_task(autoscaler.run(lease.held))
 
     started()
-    tasks = [asyncio.create_task(each) for each in (watch, lease.run(), act(), secrets.run())]
+    tasks = [asyncio.create_task(each) for each in (watch(), lease.run(), census.run(), act(), secrets.run())]
     stopping = asyncio.create_task(stop.wait())
     try:
         ended, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
         if tasks[0] in ended and tasks[0].exception() is None:
-            stop.request("a signal that came while everything was listed")
+            stop.request("a signal that came while watching began")
         elif stopping not in ended:
             ended.pop().result()
             raise RuntimeError("a part of the operator ended by itself")

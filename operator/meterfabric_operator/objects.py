@@ -28,7 +28,7 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "meterfabric-operator"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Key:
     """What names an object; `namespace` is empty for one of the cluster's."""
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meterfabric_operator import names
+from meterfabric_operator.drift import pack
 from meterfabric_operator.objects import DIGEST, FABRIC, INJECT, SINK, Key, Object, digest, key_of
+from meterfabric_operator.versions import Versions
 
 if TYPE_CHECKING:
     from meterfabric_operator.books import Books
@@ -81,9 +83,14 @@ class Observed:
     """The newest state of everything that is watched."""
 
     def __init__(self) -> None:
+        self.versions = Versions()
         self.fabrics: dict[Key, Object] = {}
         self.sinks: dict[Key, Object] = {}
         self.children: dict[Key, Child] = {}
+        self.unproven: dict[Key, bytes] = {}
+        """Children as they were found, until somebody compares them with what is wanted."""
+        self._children: dict[str, dict[Key, Child]] = defaultdict(dict)
+        self._sinks: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self.books: dict[Key, Books] = {}
         """Of sinks, by their keys."""
         self.scaling: dict[Key, Outcome] = {}
@@ -95,12 +102,17 @@ class Observed:
     def set_object(self, kept: dict[Key, Object], body: Object, *, gone: bool) -> Key:
         """Take a fabric or sink; its key."""
         key = key_of(body)
+        before = kept.pop(key, None)
         if gone:
-            kept.pop(key, None)
             self.books.pop(key, None)
         else:
             metadata = {name: each for name, each in body["metadata"].items() if name != "managedFields"}
             kept[key] = {**body, "metadata": metadata}
+        if key.kind == "MeteringSink":
+            if before is not None:
+                _discard(self._sinks, (key.namespace, before["spec"]["fabric"]), key)
+            if not gone:
+                self._sinks[key.namespace, body["spec"]["fabric"]].add(key)
         return key
 
     def set_namespace(self, body: Mapping[str, Any], *, gone: bool) -> set[str]:
@@ -121,18 +133,25 @@ class Observed:
         """Take a pod; the fabric that its namespace joined, empty where none or where nothing changed."""
         metadata = body["metadata"]
         held = self._pods[metadata["namespace"]]
-        before = held.pop(metadata["uid"], None)
+        uid = metadata.get("uid") or next((uid for uid, pod in held.items() if pod.name == metadata["name"]), "")
+        before = held.pop(uid, None)
         after = None if gone else metering_pod(body)
         if after is not None:
-            held[metadata["uid"]] = after
+            held[uid] = after
         return self._joined.get(metadata["namespace"], "") if before != after else ""
 
     def set_child(self, body: Mapping[str, Any], *, gone: bool) -> Child | None:
         """Take one of our objects; what is kept of it, None where nothing changed."""
         key, child = key_of(body), child_of(body)
         before = self.children.pop(key, None)
+        if before is not None:
+            _discard(self._children, before.fabric, key)
+        if gone:
+            self.unproven.pop(key, None)
+        elif before is None or key in self.unproven:
+            self.unproven[key] = pack(dict(body))
         if not gone:
-            self.children[key] = child
+            self.children[key] = self._children[child.fabric][key] = child
         return child if gone or before != child else None
 
     def namespaces(self, fabric: str) -> tuple[str, ...]:
@@ -156,11 +175,21 @@ class Observed:
 
     def sinks_of(self, namespace: str, fabric: str) -> list[Object]:
         """The sinks of a fabric, sorted by name, those that are being deleted too."""
-        found = [
-            body for key, body in self.sinks.items() if key.namespace == namespace and body["spec"]["fabric"] == fabric
-        ]
-        return sorted(found, key=lambda body: str(body["metadata"]["name"]))
+        return [self.sinks[key] for key in sorted(self._sinks.get((namespace, fabric), ()))]
 
     def children_of(self, fabric: str) -> dict[Key, Child]:
         """What runs for a fabric and its sinks."""
-        return {key: child for key, child in self.children.items() if child.fabric == fabric}
+        return dict(self._children.get(fabric, {}))
+
+
+def _discard(index: dict[Any, Any], group: Any, key: Key) -> None:
+    """Take a key from its group, and forget a group that is empty."""
+    held = index.get(group)
+    if held is None:
+        return
+    if isinstance(held, set):
+        held.discard(key)
+    else:
+        held.pop(key, None)
+    if not held:
+        del index[group]

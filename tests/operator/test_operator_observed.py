@@ -166,3 +166,44 @@ def test_a_child_whose_label_was_changed_is_looked_at_by_whose_it_was() -> None:
     looking.looked()
     looking.watching.child(deployment(metadata={"labels": {FABRIC: "metering.other"}}), False)
     assert looking.looked() == {DEMO, Key("MeteringFabric", "metering", "other")}
+
+
+def fabric(**status: Any) -> dict[str, Any]:
+    metadata = {"namespace": "metering", "name": "demo", "uid": "f", "generation": 1, "resourceVersion": "1"}
+    return {"kind": "MeteringFabric", "metadata": metadata, "spec": {}, "status": status}
+
+
+def test_a_status_as_we_wrote_it_is_no_news_and_another_one_is_the_fabrics_alone() -> None:
+    looking = Looking()
+    looking.watching.fabric(fabric(), False)
+    sink = {
+        "kind": "MeteringSink",
+        "metadata": {"namespace": "metering", "name": "billing"},
+        "spec": {"fabric": "demo"},
+    }
+    looking.watching.sink(sink, False)
+    looking.looked()
+    # As reporting does: it writes what it wrote into what is held.
+    looking.observed.fabrics[DEMO]["status"] = {"ready": 1}
+    told = fabric(ready=1)
+    told["metadata"]["resourceVersion"] = "2"
+    looking.watching.fabric(told, False)
+    assert not looking.looked()
+    looking.watching.fabric(fabric(ready=2), False)
+    assert looking.looked() == {DEMO}
+    changed = fabric(ready=2)
+    changed["metadata"]["generation"] = 2
+    looking.watching.fabric(changed, False)
+    assert looking.looked() == {DEMO, Key("MeteringSink", "metering", "billing")}
+
+
+def test_a_sink_that_names_another_fabric_is_news_to_both() -> None:
+    looking = Looking()
+    body: dict[str, Any] = {"kind": "MeteringSink", "metadata": {"namespace": "metering", "name": "billing"}}
+    looking.watching.sink({**body, "spec": {"fabric": "demo"}}, False)
+    looking.looked()
+    moved = {**body, "metadata": {**body["metadata"], "generation": 2}, "spec": {"fabric": "other"}}
+    looking.watching.sink(moved, False)
+    assert {key.name for key in looking.looked() if key.kind == "MeteringFabric"} == {"demo", "other"}
+    assert looking.observed.sinks_of("metering", "demo") == []
+    assert len(looking.observed.sinks_of("metering", "other")) == 1
