@@ -35,6 +35,9 @@ def image(target: str, say: Say) -> Image:
     if target not in targets():
         raise builder.ImageFailed(f"the Dockerfile makes {', '.join(targets())}, not {target}")
     paths.images().mkdir(parents=True, exist_ok=True)
+    made = _image(target)
+    if made.archive.exists():  # whoever has it need not wait for who builds another
+        return made
     with (paths.images() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = _image(target)
