@@ -6,21 +6,26 @@ the release's, written into the policy: who may write fabrics can't choose what 
 
 from __future__ import annotations
 
-from meterfabric_operator import names
+from itertools import groupby
+
 from meterfabric_operator.admission.cel import Cel, written
-from meterfabric_operator.admission.sidecar import (
-    Values,
-    container,
-    fixed_environment,
-    spool_on_claim,
-    spool_on_node,
-    volumes,
+from meterfabric_operator.admission.changes import (
+    MATCHED,
+    RULE,
+    First,
+    Last,
+    Listed,
+    Marked,
+    Raised,
+    Step,
+    pointer,
+    steps,
 )
+from meterfabric_operator.admission.sidecar import Values, fixed_environment, spool_on_claim, spool_on_node
 from meterfabric_operator.objects import FABRIC, GROUP, Object
 
 _GIVEN = "params.status.sidecar"
 _FABRIC = "params.metadata.namespace + '.' + params.metadata.name"
-_ISTIO = "traffic.sidecar.istio.io"
 
 
 def build(name: str, api_version: str, image: str, pull_policy: str = "IfNotPresent") -> Object:
@@ -34,28 +39,11 @@ def build(name: str, api_version: str, image: str, pull_policy: str = "IfNotPres
             # A pod without a sidecar is seen and told; a pod that can't be made stops somebody's service.
             "failurePolicy": "Ignore",
             "reinvocationPolicy": "Never",
-            "matchConstraints": {
-                "resourceRules": [
-                    {
-                        "apiGroups": [""],
-                        "apiVersions": ["v1"],
-                        "operations": ["CREATE"],
-                        "resources": ["pods"],
-                        "scope": "Namespaced",
-                    }
-                ]
-            },
-            "matchConditions": [
-                {"name": "its-own-network", "expression": "!object.spec.?hostNetwork.orValue(false)"},
-                {
-                    "name": "not-yet",
-                    "expression": "!object.spec.?initContainers.orValue([])"
-                    f".exists(each, each.name == {written(names.SIDECAR)})",
-                },
-            ],
+            "matchConstraints": {"resourceRules": [RULE]},
+            "matchConditions": MATCHED,
             "mutations": [
                 {"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}
-                for expression in (_containers(image, pull_policy), _rest())
+                for expression in _mutations(steps(_values(image, pull_policy)))
             ],
         },
     }
@@ -76,6 +64,7 @@ def _values(image: str, pull_policy: str) -> Values:
         f" : {written(spool_on_claim(size, of_class))}"
     )
     return Values(
+        fabric=Cel(_FABRIC),
         image=image,
         pull_policy=pull_policy,
         environment=given,
@@ -84,62 +73,63 @@ def _values(image: str, pull_policy: str) -> Values:
         ephemeral_storage=disk,
         spool=spool,
         live=live,
+        grace=Cel(f"{_GIVEN}.gracePeriodSeconds"),
     )
 
 
-def _containers(image: str, pull_policy: str) -> str:
-    """First among the init containers, so that every other container can send."""
-    values = _values(image, pull_policy)
-    return _served(
-        _add_if_absent("spec", "initContainers", "[]"),
-        [_add("/spec/initContainers/0", Cel(written(container(values))))],
-        _add_if_absent("spec", "volumes", "[]"),
-        [_add("/spec/volumes/-", Cel(written(each))) for each in volumes(values)],
-    )
+def _mutations(wanted: list[Step]) -> tuple[str, str]:
+    """Two expressions: what goes into lists, and the rest. Each is checked against a limit of its own."""
+    into_lists: list[str] = []
+    made: set[str] = set()
+    rest: list[str] = []
+    for step in wanted:
+        match step:
+            case First(field, value) | Last(field, value):
+                if field not in made:
+                    made.add(field)
+                    into_lists.append(_if_absent("spec", field, "[]"))
+                place = "0" if isinstance(step, First) else "-"
+                into_lists.append(_add(pointer("spec", field, place), written(value)))
+            case Raised(field, default, value):
+                raised = f"(object.spec.?{field}.orValue({default}) + {written(value)})"
+                rest.append(_add(pointer("spec", field), raised))
+            case Marked(annotation, value):
+                rest += _annotations(made)
+                rest.append(_add(pointer("metadata", "annotations", annotation), written(value)))
+            case Listed(annotation, value):
+                rest += _annotations(made)
+                held = f"object.metadata.?annotations[?{written(annotation)}]"
+                longer = f"({held}.hasValue() ? {held}.value() + ',' : '') + {written(value)}"
+                rest.append(_add(pointer("metadata", "annotations", annotation), longer))
+    return _served(into_lists), _served(rest)
 
 
-def _rest() -> str:
-    """The time to drain, what Istio must leave alone, and a mark that says whose sidecar it is."""
-    grace = f"object.spec.?terminationGracePeriodSeconds.orValue(30) + {_GIVEN}.gracePeriodSeconds"
-    owner = Cel(_FABRIC)
-    return _served(
-        [_add("/spec/terminationGracePeriodSeconds", Cel(f"({grace})"))],
-        _add_if_absent("metadata", "annotations", "{}"),
-        [
-            _add(f"/metadata/annotations/{_escaped(f'{GROUP}/injected')}", owner),
-            _add_port("excludeOutboundPorts", names.RELAY_PORT),
-            _add_port("excludeInboundPorts", names.SIDECAR_PAGES),
-        ],
-    )
-
-
-def _served(*parts: list[str]) -> str:
+def _served(patches: list[str]) -> str:
     """The patches; none where the fabric was never reconciled, or isn't the one that the pod's namespace joined.
 
     A binding of the chart's, where namespaces are listed, gives every fabric of a namespace as the parameter.
     """
-    listed = " + ".join(part[0] if part[0].startswith("(") else f"[{', '.join(part)}]" for part in parts)
+    parts: list[str] = []
+    for conditional, group in groupby(patches, lambda patch: patch.startswith("(")):
+        found = list(group)
+        parts += found if conditional else [f"[{', '.join(found)}]"]
+    listed = " + ".join(parts)
     joined = f"namespaceObject.metadata.?labels[?{written(FABRIC)}].orValue('')"
     own = "namespaceObject.metadata.name == params.metadata.namespace"
     return f"!has(params.status) || !has({_GIVEN}) || {joined} != {_FABRIC} || {own} ? [] : {listed}"
 
 
-def _add(path: str, value: Cel) -> str:
-    return f"JSONPatch{{op: 'add', path: {written(path)}, value: {value.text}}}"
+def _add(path: str, value: str) -> str:
+    return f"JSONPatch{{op: 'add', path: {written(path)}, value: {value}}}"
 
 
-def _add_if_absent(where: str, field: str, empty: str) -> list[str]:
-    return [f"(has(object.{where}.{field}) ? [] : [{_add(f'/{where}/{field}', Cel(empty))}])"]
+def _if_absent(where: str, field: str, empty: str) -> str:
+    return f"(has(object.{where}.{field}) ? [] : [{_add(pointer(where, field), empty)}])"
 
 
-def _add_port(field: str, port: int) -> str:
-    """Added to the ports that stand there already."""
-    annotation = f"{_ISTIO}/{field}"
-    held = f"object.metadata.?annotations[?{written(annotation)}]"
-    value = Cel(f"({held}.hasValue() ? {held}.value() + ',' : '') + {written(str(port))}")
-    return _add(f"/metadata/annotations/{_escaped(annotation)}", value)
-
-
-def _escaped(token: str) -> str:
-    """RFC 6901 section 3."""
-    return token.replace("~", "~0").replace("/", "~1")
+def _annotations(made: set[str]) -> list[str]:
+    """Makes the map of annotations where there is none; once."""
+    if "annotations" in made:
+        return []
+    made.add("annotations")
+    return [_if_absent("metadata", "annotations", "{}")]

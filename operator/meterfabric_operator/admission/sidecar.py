@@ -27,9 +27,11 @@ _KEY_BYTES = "1Mi"
 class Values:
     """What differs: the image of the release, the rest from the fabric's `status.sidecar`.
 
-    `environment`: list of {name, value}, with what `fixed_environment` says after it. `spool`: the volume's source.
+    `fabric`: NAMESPACE.NAME. `environment`: list of {name, value}, with what `fixed_environment` says after it.
+    `spool`: the volume's source. `live`: the ConfigMap that is followed. `grace`: seconds for draining.
     """
 
+    fabric: Any
     image: Any
     pull_policy: Any
     environment: Any
@@ -38,6 +40,7 @@ class Values:
     ephemeral_storage: Any
     spool: Any
     live: Any
+    grace: Any
 
 
 def fixed_environment() -> list[Object]:
