@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from meterfabric_operator.admission import injection_policy, request_policy
+from meterfabric_operator.admission import injection_policy, injection_webhook, request_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "charts" / "meterfabric" / "templates"
@@ -20,6 +20,14 @@ WORDS = {
     "PULL-POLICY": "{{ .Values.image.pullPolicy }}",
     "NAME-OF-THE-RELEASE": '{{ include "meterfabric.cluster" . }}',
     "ADMISSION-API": '{{ include "meterfabric.admission" . }}',
+    "NAMESPACE-OF-THE-RELEASE": "{{ .Release.Namespace | quote }}",
+    "INJECTOR-OF-THE-RELEASE": '{{ include "meterfabric.injector" . }}',
+    "- WHERE-LISTED\n": """{{- if include "meterfabric.listed" . }}
+    - key: kubernetes.io/metadata.name
+      operator: In
+      values: {{ toJson .Values.namespaces.producers }}
+    {{- end }}
+""",
     "labels: {}\n": 'labels:\n    {{- include "meterfabric.labels" . | nindent 4 }}\n',
 }
 
@@ -45,20 +53,31 @@ def files() -> dict[str, str]:
     policy = injection_policy.build(
         "NAME-OF-THE-RELEASE-sidecar", "ADMISSION-API", "IMAGE-OF-THE-RELEASE", "PULL-POLICY"
     )
+    services = [f"INJECTOR-OF-THE-RELEASE-{replica}" for replica in (1, 2)]
+    webhook = injection_webhook.build(
+        "NAME-OF-THE-RELEASE-sidecar", "NAMESPACE-OF-THE-RELEASE", services, ["WHERE-LISTED"]
+    )
     name = "NAME-OF-THE-RELEASE-requests"
     requests = [
         request_policy.policy(name),
         request_policy.binding(name),
         request_policy.enrol_role("NAME-OF-THE-RELEASE-enrol"),
     ]
-    return {"injection-policy.yaml": _written([policy]), "request-policy.yaml": _written(requests)}
+    return {
+        "injection-policy.yaml": _written([policy], mode="policy"),
+        "injection-webhook.yaml": _written([webhook], mode="webhook"),
+        "request-policy.yaml": _written(requests),
+    }
 
 
-def _written(objects: list[dict[str, Any]]) -> str:
+def _written(objects: list[dict[str, Any]], mode: str = "") -> str:
+    """The objects as a template. ``mode``: the one of injection that they are for, empty for both."""
     labelled = [{**each, "metadata": {**each["metadata"], "labels": {}}} for each in objects]
     text = "---\n".join(yaml.dump(each, Dumper=_Dumper, sort_keys=False, width=1000) for each in labelled)
     for word, template in WORDS.items():
         text = text.replace(word, template)
+    if mode:
+        text = f'{{{{- if eq .Values.injection.mode "{mode}" }}}}\n{text}{{{{- end }}}}\n'
     return HEAD + text
 
 

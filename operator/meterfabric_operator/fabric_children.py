@@ -20,7 +20,7 @@ from meterfabric_operator.wanted import FabricFacts, SinkFacts
 def of_fabric(facts: FabricFacts) -> list[Object]:
     """What runs for a fabric beside its Secrets and sinks, in the order in which it is applied.
 
-    Where namespaces are listed, the chart made once what has no namespace.
+    Where namespaces are listed, the chart made once what has no namespace. The webhook needs nothing of a fabric's own.
     """
     made = [
         trust_bundle.build(facts),
@@ -32,7 +32,8 @@ def of_fabric(facts: FabricFacts) -> list[Object]:
     ]
     if facts.settings.namespaces:
         return made
-    made.append(injection_binding.build(facts))
+    if facts.settings.injection == "policy":
+        made.append(injection_binding.build(facts))
     # A binding of nobody would stand there for nothing.
     return [*made, enrolment_rights.build(facts)] if facts.namespaces else made
 

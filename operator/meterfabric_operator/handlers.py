@@ -18,7 +18,11 @@ from meterfabric_operator.kinds import FABRIC_CHILDREN, Kind
 from meterfabric_operator.objects import FABRIC, GROUP, INJECT, MANAGED_BY, MANAGER, SINK, Key, Object, key_of
 from meterfabric_operator.observed import Observed
 
-SELECTORS: Final = {"Pod": f"{INJECT}=true"} | dict.fromkeys(FABRIC_CHILDREN, f"{MANAGED_BY}={MANAGER}")
+SELECTORS: Final = {
+    "Pod": f"{INJECT}=true",
+    "MutatingWebhookConfiguration": "app.kubernetes.io/part-of=meterfabric",
+    **dict.fromkeys(FABRIC_CHILDREN, f"{MANAGED_BY}={MANAGER}"),
+}
 """Labels by kind; of the others everything is watched."""
 PAGE: Final = 50
 """Objects of one answer to a list; as many of each kind may be held at a time."""
@@ -44,6 +48,7 @@ class Watching:
             "Namespace": self.namespace,
             "Pod": self.pod,
             "CertificateSigningRequest": self.request,
+            "MutatingWebhookConfiguration": self.configuration,
             **dict.fromkeys(FABRIC_CHILDREN, self.child),
         }
         """By kind; `gone` may come with no more of the object than its name."""
@@ -121,6 +126,11 @@ class Watching:
         )
         if not gone and not answered and body["spec"]["signerName"] == signer.SIGNER:
             self._look(Key("CertificateSigningRequest", "", body["metadata"]["name"]))
+
+    def configuration(self, body: dict[str, Any], gone: bool) -> None:
+        """Says what the API server trusts, and somebody may have changed that."""
+        if not gone:
+            self._look(Key("MutatingWebhookConfiguration", "", body["metadata"]["name"]))
 
     def _look_at_fabric(self, fabric: str) -> None:
         namespace, _, name = fabric.partition(".")

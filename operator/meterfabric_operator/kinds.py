@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from meterfabric_operator.objects import GROUP
+from meterfabric_operator.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ KINDS: Final[dict[str, Kind]] = {
     "CertificateSigningRequest": Kind("certificates.k8s.io/v1", "certificatesigningrequests", namespaced=False),
     "Lease": Kind("coordination.k8s.io/v1", "leases"),
     "Event": Kind("events.k8s.io/v1", "events"),
+    "MutatingWebhookConfiguration": Kind(
+        "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", namespaced=False
+    ),
 }
 
 CLUSTER_CHILDREN: Final = ("ClusterRoleBinding", "MutatingAdmissionPolicyBinding")
@@ -57,12 +60,16 @@ FABRIC_CHILDREN: Final = (
 """Kinds of what runs for fabrics that are watched whole. Of Secrets only metadata is (`secret_watch`)."""
 
 
-def children(namespaces: Sequence[str]) -> tuple[str, ...]:
-    """Those of them that the operator makes. ``namespaces``: the listed ones that it serves; empty for all.
+def children(settings: Settings) -> tuple[str, ...]:
+    """Those of them that the operator makes.
 
-    Where they are listed it has no rights beyond them, and the chart made once what has no namespace.
+    Where namespaces are listed it has no rights beyond them, and the chart made once what has no namespace. Where the
+    webhook injects there are no bindings, and the API server may not even know them.
     """
-    return tuple(kind for kind in FABRIC_CHILDREN if not namespaces or kind not in CLUSTER_CHILDREN)
+    left = set(CLUSTER_CHILDREN) if settings.namespaces else set()
+    if settings.injection == "webhook":
+        left.add("MutatingAdmissionPolicyBinding")
+    return tuple(kind for kind in FABRIC_CHILDREN if kind not in left)
 
 
 def kinds(admission_api: str) -> dict[str, Kind]:

@@ -27,6 +27,7 @@ from meterfabric_operator.objects import Key
 from meterfabric_operator.observed import Observed
 from meterfabric_operator.queue import Queue
 from meterfabric_operator.reconcile_fabric import reconcile_fabric
+from meterfabric_operator.reconcile_injection import reconcile_injection
 from meterfabric_operator.reconcile_request import reconcile_request
 from meterfabric_operator.reconcile_sink import reconcile_sink
 from meterfabric_operator.scaling.autoscaler import Autoscaler
@@ -42,6 +43,7 @@ _WORK = {
     "MeteringFabric": reconcile_fabric,
     "MeteringSink": reconcile_sink,
     "CertificateSigningRequest": reconcile_request,
+    "MutatingWebhookConfiguration": reconcile_injection,
 }
 _GRACE = 15.0
 _SILENT = 15.0
@@ -116,8 +118,10 @@ async def operate(settings: Settings, stop: Stop) -> None:
     keeper = Bookkeeper(cluster, observed, now, queue.add, settings.namespaces)
     autoscaler = Autoscaler(cluster, observed, context.events, now, queue.add)
     meters.registry.register(ScalingMeters(observed))
-    made = children(settings.namespaces)
-    watched = [kind for kind in watching.takers if kind not in FABRIC_CHILDREN or kind in made]
+    left = set(FABRIC_CHILDREN) - set(children(settings))
+    if settings.injection == "policy":
+        left.add("MutatingWebhookConfiguration")
+    watched = [kind for kind in watching.takers if kind not in left]
     census = Census(cluster, watching, watched, settings.namespaces)
     begun = asyncio.Event()
 

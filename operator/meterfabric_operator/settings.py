@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,20 @@ class LeasePart:
     """After so long without a renewal another replica may take over."""
     renew: float = 5.0
     """How often it is renewed; the holder stops acting when two thirds of `duration` passed without one."""
+
+
+@dataclass(frozen=True)
+class WebhookPart:
+    """What the chart made for the webhook that injects, where no policy does; nothing where one does."""
+
+    configuration: str = ""
+    """The MutatingWebhookConfiguration."""
+    secret: str = ""
+    """In the operator's own namespace: the certificate and its key."""
+    hosts: tuple[str, ...] = ()
+    """The names by which API servers call the replicas."""
+    lifetime: float = 90 * 86_400.0
+    """Seconds that a certificate is good for."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,9 @@ class Settings:
     fabric_namespaces: tuple[str, ...] = ()
     """Those of them where fabrics are, and with them Secrets of ours."""
     cluster_domain: str = "cluster.local"
+    injection: Literal["policy", "webhook"] = "policy"
+    """How pods get their sidecars."""
+    webhook: WebhookPart = field(default_factory=WebhookPart)
     policy: str = "meterfabric-sidecar"
     """The MutatingAdmissionPolicy that the chart makes."""
     admission_api: str = "admissionregistration.k8s.io/v1"

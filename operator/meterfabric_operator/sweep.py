@@ -27,7 +27,7 @@ async def sweep(cluster: Cluster, settings: Settings) -> None:
     """Do it; doing it again does no harm. Raises as Cluster does."""
     if settings.deployment:
         await _stop_operator(cluster, Key("Deployment", settings.namespace, settings.deployment))
-    for kind in children(settings.namespaces):
+    for kind in children(settings):
         for body in await _all(cluster, settings, kind, f"{MANAGED_BY}={MANAGER}"):
             if body["metadata"]["labels"].get("app.kubernetes.io/component") != _KEPT:
                 key = key_of({**body, "kind": kind})

@@ -6,6 +6,7 @@ that are missing: a cap on connections, refused with a short answer, and a time 
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
@@ -107,8 +108,9 @@ async def serve(
     *,
     shutdown: float = 5.0,
     auto_decompress: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> WebServer:
-    """Start `app` on host:port (port 0: any free one) within `bounds`.
+    """Start `app` on host:port (port 0: any free one) within `bounds`; with `tls` by HTTPS.
 
     Requests under way get `shutdown` seconds at close. Raises OSError when the address can't be bound.
     """
@@ -160,7 +162,8 @@ async def serve(
     listener = socket.create_server((host, port), family=family, backlog=min(bounds.connections, 1024))
     listener.setblocking(False)
     try:
-        server = await loop.create_server(connect, sock=listener)
+        handshake = bounds.head_seconds if tls is not None else None
+        server = await loop.create_server(connect, sock=listener, ssl=tls, ssl_handshake_timeout=handshake)
     except BaseException:
         listener.close()
         await runner.cleanup()

@@ -14,6 +14,13 @@ HEADINGS = {
     "producers": "### Where pods meter, if namespaces are listed",
     "cluster": "### In the cluster",
     "everywhere": "### In the cluster, unless namespaces are listed",
+    "policy": "### In the cluster, where the policy injects",
+    "switched": "### In the cluster, where the webhook injects",
+    "webhook": "### In the cluster, where the webhook injects, also if namespaces are listed",
+    "certificate": "### In its own namespace, where the webhook injects",
+    "injector": "### The webhook, in the cluster",
+    "injectorfabrics": "### The webhook, where fabrics are",
+    "injectorown": "### The webhook, in its own namespace",
     "own": "### In its own namespace",
 }
 """Each part of templates/rights.yaml, and the heading of its table."""
@@ -22,7 +29,7 @@ HEADINGS = {
 def of_rules(rules: list[dict[str, Any]]) -> set[Right]:
     """What the rules of a role give. A name that the release has is written as `own`."""
     return {
-        (group, resource, "own" if "operator" in name or "enrol" in name else name, verb)
+        (group, resource, "own" if re.search("operator|enrol|sidecar|inject", name) else name, verb)
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from meterfabric_operator.injector.settings import Settings as InjectorSettings
 from meterfabric_operator.settings import Settings
 from meterfabric_protocol.fabric import read
 from meterfabric_runtime.settings import load
@@ -16,28 +17,52 @@ from tests.charts.rights import explained, of_rules
 pytestmark = pytest.mark.cluster
 
 LISTED: Object = {"namespaces": {"fabrics": ["metering", "audit"], "producers": ["shop", "metering"]}}
+WEBHOOK: Object = {"injection": {"mode": "webhook"}}
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
-@pytest.fixture(params=[{}, LISTED], ids=["everywhere", "listed"])
+WAYS: list[Object] = [{}, LISTED, WEBHOOK, {**WEBHOOK, **LISTED}]
+NAMES = ["everywhere", "listed", "webhook", "webhook-listed"]
+
+
+@pytest.fixture(params=WAYS, ids=NAMES)
 def objects(request: pytest.FixtureRequest, helm: Helm) -> list[Object]:
     return helm.rendered(request.param)
 
 
+def operator(objects: list[Object]) -> Object:
+    """The operator's Deployment."""
+    return the(objects, "Deployment", "-operator")
+
+
+def injectors(objects: list[Object]) -> list[Object]:
+    """The Deployments of the webhook's replicas; none where the policy injects."""
+    return [each for each in of_kind(objects, "Deployment") if "-inject-" in each["metadata"]["name"]]
+
+
 def settings(objects: list[Object]) -> Settings:
     """As the operator reads them in its pod."""
-    (container,) = the(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    (container,) = operator(objects)["spec"]["template"]["spec"]["containers"]
     return load(Settings, "operator", file=None, environ=environment(container))
 
 
+def container_settings(deployment: Object) -> InjectorSettings:
+    """As a replica of the webhook reads them in its pod."""
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return load(InjectorSettings, "injector", file=None, environ=environment(container))
+
+
 def injected_image(objects: list[Object]) -> set[str]:
-    """The images that the policy puts into pods."""
+    """The images that the policy, or the webhook, puts into pods."""
+    told = {container_settings(each).image for each in injectors(objects)}
+    if told:
+        return told
     mutations = the(objects, "MutatingAdmissionPolicy")["spec"]["mutations"]
     return {image for each in mutations for image in re.findall(r'"image": dyn\("(.*?)"\)', str(each))}
 
 
 def test_lint_finds_nothing(helm: Helm) -> None:
-    for values in ({}, LISTED):
+    for values in WAYS:
         said = helm("lint", "--strict", "--quiet", str(CHARTS / "meterfabric"), values=values)
         assert "[WARNING]" not in said
         assert "[ERROR]" not in said
@@ -61,7 +86,7 @@ def test_a_packed_chart_holds_the_kinds_themselves(helm: Helm, tmp_path: Any) ->
 
 def test_every_pod_is_one_that_restricted_namespaces_take(objects: list[Object]) -> None:
     found = pods(objects)
-    assert len(found) == 3
+    assert len(found) == 3 + len(injectors(objects))
     for pod in found:
         spec = pod["spec"]
         assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC", "volumes"}
@@ -84,7 +109,7 @@ def test_every_container_has_bounds(objects: list[Object]) -> None:
 
 
 def test_two_replicas_of_which_one_may_be_away(objects: list[Object]) -> None:
-    deployment, budget = the(objects, "Deployment"), the(objects, "PodDisruptionBudget")
+    deployment, budget = operator(objects), the(objects, "PodDisruptionBudget", "-operator")
     assert deployment["spec"]["replicas"] == 2
     assert deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
     assert budget["spec"]["maxUnavailable"] == 1
@@ -92,28 +117,31 @@ def test_two_replicas_of_which_one_may_be_away(objects: list[Object]) -> None:
 
 
 def test_the_operator_says_whether_it_lives_and_what_it_counts(objects: list[Object]) -> None:
-    (container,) = the(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    (container,) = operator(objects)["spec"]["template"]["spec"]["containers"]
     port = container["ports"][0]
     probes = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {each["port"] for each in probes.values()} == {port["name"]}
     assert (probes["livenessProbe"]["path"], probes["readinessProbe"]["path"]) == ("/healthz", "/readyz")
     assert port["containerPort"] == settings(objects).http_port
-    service = the(objects, "Service")["spec"]
+    service = the(objects, "Service", "-operator")["spec"]
     assert service["ports"] == [{"name": "pages", "port": 8080, "targetPort": "pages"}]
-    assert service["selector"] == the(objects, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert service["selector"] == operator(objects)["spec"]["selector"]["matchLabels"]
 
 
 def test_only_the_operators_pods_are_taken_for_the_operator(objects: list[Object]) -> None:
-    wanted = the(objects, "Deployment")["spec"]["selector"]["matchLabels"].items()
-    assert [wanted <= each["metadata"]["labels"].items() for each in pods(objects)] == [True, False, False]
+    wanted = operator(objects)["spec"]["selector"]["matchLabels"].items()
+    taken = [wanted <= each["metadata"]["labels"].items() for each in pods(objects)]
+    assert taken == [each["metadata"]["name"] == "r-operator" for each in of_kind(objects, "Deployment")] + [False] * 2
 
 
 def test_only_who_speaks_with_the_api_gets_a_token(objects: list[Object]) -> None:
-    assert the(objects, "ServiceAccount")["automountServiceAccountToken"] is False
-    operator, sweep, test = pods(objects)
-    account = the(objects, "ServiceAccount")["metadata"]["name"]
-    for pod in (operator, sweep):
-        assert (pod["spec"]["serviceAccountName"], pod["spec"]["automountServiceAccountToken"]) == (account, True)
+    for account in of_kind(objects, "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+    *running, sweep, test = pods(objects)
+    for pod in (*running, sweep):
+        injects = pod["spec"]["containers"][0]["name"] == "injector"
+        assert pod["spec"]["serviceAccountName"] == ("r-inject" if injects else "r-operator")
+        assert pod["spec"]["automountServiceAccountToken"] is True
     assert "serviceAccountName" not in test["spec"]
     assert test["spec"]["automountServiceAccountToken"] is False
 
@@ -150,10 +178,11 @@ def test_the_environment_is_what_the_operator_reads(helm: Helm) -> None:
 
 def test_what_the_operator_is_told_is_there(objects: list[Object]) -> None:
     told = settings(objects)
-    assert the(objects, "MutatingAdmissionPolicy")["metadata"]["name"] == told.policy
+    if told.injection == "policy":
+        assert the(objects, "MutatingAdmissionPolicy")["metadata"]["name"] == told.policy
+        assert the(objects, "MutatingAdmissionPolicy")["apiVersion"] == told.admission_api
     assert the(objects, "ClusterRole", "-enrol")["metadata"]["name"] == told.enrol_role
     assert the(objects, "Lease")["metadata"]["name"] == told.lease.name
-    assert the(objects, "MutatingAdmissionPolicy")["apiVersion"] == told.admission_api
 
 
 def test_the_sweep_comes_before_the_release_goes_and_knows_whom_to_stop(objects: list[Object]) -> None:
@@ -161,7 +190,7 @@ def test_the_sweep_comes_before_the_release_goes_and_knows_whom_to_stop(objects:
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
     (container,) = job["spec"]["template"]["spec"]["containers"]
     told = load(Settings, "operator", file=None, environ=environment(container))
-    assert told.deployment == the(objects, "Deployment")["metadata"]["name"]
+    assert told.deployment == operator(objects)["metadata"]["name"]
     assert told.namespaces == settings(objects).namespaces
 
 
@@ -222,7 +251,7 @@ def test_the_longest_names_still_fit(helm: Helm) -> None:
 def test_everywhere_the_operator_has_the_rights_that_are_explained(helm: Helm) -> None:
     made = helm.rendered()
     rights = of_rules(the(made, "ClusterRole", "-operator")["rules"])
-    assert rights == explained("cluster") | explained("everywhere") | explained("fabrics")
+    assert rights == explained("cluster") | explained("everywhere") | explained("fabrics") | explained("policy")
     (role,) = of_kind(made, "Role")
     assert of_rules(role["rules"]) == explained("own")
     assert not of_kind(made, "MutatingAdmissionPolicyBinding")
@@ -282,7 +311,9 @@ def test_who_may_edit_a_namespace_writes_no_status(objects: list[Object]) -> Non
 
 
 def test_a_pod_is_never_held_up_and_a_request_never_let_through(objects: list[Object]) -> None:
-    assert the(objects, "MutatingAdmissionPolicy")["spec"]["failurePolicy"] == "Ignore"
+    policies = [each["spec"] for each in of_kind(objects, "MutatingAdmissionPolicy")]
+    webhooks = [entry for each in of_kind(objects, "MutatingWebhookConfiguration") for entry in each["webhooks"]]
+    assert {each["failurePolicy"] for each in policies + webhooks} == {"Ignore"}
     assert the(objects, "ValidatingAdmissionPolicy")["spec"]["failurePolicy"] == "Fail"
     assert the(objects, "ValidatingAdmissionPolicyBinding")["spec"]["validationActions"] == ["Deny"]
 
@@ -313,6 +344,7 @@ def test_the_policy_has_the_version_that_the_cluster_serves(
     ("version", "says"),
     [
         ("1.35.4", "Kubernetes v1.35.4 serves no MutatingAdmissionPolicy"),
+        ("1.35.4", "set injection.mode to webhook"),
         ("1.33.0", "chart requires kubeVersion: >=1.34.0-0"),
     ],
 )
@@ -342,6 +374,11 @@ def test_a_cluster_that_is_too_old_is_refused_with_what_it_lacks(helm: Helm, ver
         ({"namespaces": {"producers": ["shop"]}}, "at '/namespaces/producers': maxItems: got 1, want 0"),
         ({"namespaces": {"fabrics": ["a", "a"], "producers": ["b"]}}, "items at 0 and 1 are equal"),
         ({"namespaces": {"fabrics": ["A_b"], "producers": ["b"]}}, "at '/namespaces/fabrics/0': 'A_b' does not match"),
+        ({"injection": {"mode": "sidecar"}}, "at '/injection/mode': value must be one of 'policy', 'webhook'"),
+        ({"injection": {"policy": True}}, "at '/injection': additional properties 'policy' not allowed"),
+        ({"injection": {"webhook": {"certificateLifetime": 10}}}, "minimum: got 10, want 60"),
+        ({"injection": {"webhook": {"certificateLifetime": "90d"}}}, "got string, want integer"),
+        ({"injection": {"webhook": {"replicas": 3}}}, "additional properties 'replicas' not allowed"),
         ({"clusterDomain": ""}, "at '/clusterDomain'"),
         ({"resync": 0}, "at '/resync': minimum: got 0, want 1"),
         ({"logLevel": "loud"}, "at '/logLevel': value must be one of 'debug', 'info'"),
@@ -352,7 +389,7 @@ def test_values_that_are_wrong_are_refused_with_their_place(helm: Helm, values: 
     assert says in helm.refusal(values)
 
 
-@pytest.mark.parametrize("values", [{}, LISTED], ids=["everywhere", "listed"])
+@pytest.mark.parametrize("values", WAYS, ids=NAMES)
 def test_the_notes_tell_three_commands_that_work(helm: Helm, values: Object) -> None:
     chart = str(CHARTS / "meterfabric")
     said = helm("install", "r", chart, "--namespace", SYSTEM, "--dry-run=client", values=values).partition("NOTES:")[2]
@@ -364,6 +401,6 @@ def test_the_notes_tell_three_commands_that_work(helm: Helm, values: Object) -> 
     fabric, sink = map(read, made)
     assert f"meterfabric.io/fabric={fabric.metadata.namespace}.{fabric.metadata.name}" in commands[1]
     assert sink.metadata.namespace == fabric.metadata.namespace
-    if values:
+    if "namespaces" in values:
         assert fabric.metadata.namespace in values["namespaces"]["fabrics"]
         assert commands[1].split()[3] in values["namespaces"]["producers"]

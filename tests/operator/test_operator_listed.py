@@ -34,11 +34,11 @@ def test_what_has_no_namespace_is_the_charts_to_make() -> None:
 
 
 def test_what_has_no_namespace_is_not_watched() -> None:
-    assert children(()) == FABRIC_CHILDREN
-    assert set(FABRIC_CHILDREN) - set(children(LISTED.namespaces)) == set(CLUSTER_CHILDREN)
+    assert children(SETTINGS) == FABRIC_CHILDREN
+    assert set(FABRIC_CHILDREN) - set(children(LISTED)) == set(CLUSTER_CHILDREN)
     served = kinds("admissionregistration.k8s.io/v1")
     watching = handlers.Watching(Observed(), lambda key: None)
-    registry = handlers.register(watching, served, children(LISTED.namespaces))
+    registry = handlers.register(watching, served, children(LISTED))
     watched = {str(each.id) for each in registry._watching.get_all_handlers()}
     assert "watch-deployments" in watched
     assert not watched & {f"watch-{served[kind].plural}" for kind in CLUSTER_CHILDREN}

@@ -7,6 +7,11 @@
 {{ include "meterfabric.release" . }}-operator
 {{- end }}
 
+{{/* What injects where no policy does, without the number of its replica. */}}
+{{- define "meterfabric.injector" -}}
+{{ include "meterfabric.release" . }}-inject
+{{- end }}
+
 {{/* What has no namespace. A namespace's name has no dot, so two releases never share one. */}}
 {{- define "meterfabric.cluster" -}}
 {{ .Release.Namespace }}.{{ include "meterfabric.release" . }}
@@ -36,9 +41,17 @@
 admissionregistration.k8s.io/v1
 {{- else if .Capabilities.APIVersions.Has (printf "%s/MutatingAdmissionPolicy" $beta) -}}
 {{ $beta }}
+{{- else if eq .Values.injection.mode "policy" -}}
+{{ fail (printf "Kubernetes %s serves no MutatingAdmissionPolicy, by which pods get their sidecars: set injection.mode to webhook; 1.36 and later serve it, 1.34 and 1.35 with the feature gate MutatingAdmissionPolicy and --runtime-config=%s=true" .Capabilities.KubeVersion.Version $beta) }}
 {{- else -}}
-{{ fail (printf "Kubernetes %s serves no MutatingAdmissionPolicy, by which pods get their sidecars: 1.36 and later do; 1.34 and 1.35 with the feature gate MutatingAdmissionPolicy and --runtime-config=%s=true" .Capabilities.KubeVersion.Version $beta) }}
+admissionregistration.k8s.io/v1
 {{- end -}}
+{{- end }}
+
+{{- define "meterfabric.injectorselector" -}}
+app.kubernetes.io/name: meterfabric
+app.kubernetes.io/component: injector
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "meterfabric.selector" -}}
@@ -85,6 +98,18 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
   value: {{ .Values.namespaces.fabrics | uniq | sortAlpha | toJson | quote }}
 - name: METERFABRIC_OPERATOR_CLUSTER_DOMAIN
   value: {{ .Values.clusterDomain | quote }}
+- name: METERFABRIC_OPERATOR_INJECTION
+  value: {{ .Values.injection.mode | quote }}
+{{- if eq .Values.injection.mode "webhook" }}
+- name: METERFABRIC_OPERATOR_WEBHOOK_CONFIGURATION
+  value: 0.{{ include "meterfabric.cluster" . }}-sidecar
+- name: METERFABRIC_OPERATOR_WEBHOOK_SECRET
+  value: {{ include "meterfabric.injector" . }}
+- name: METERFABRIC_OPERATOR_WEBHOOK_HOSTS
+  value: {{ list (printf "%s-1.%s.svc" (include "meterfabric.injector" .) .Release.Namespace) (printf "%s-2.%s.svc" (include "meterfabric.injector" .) .Release.Namespace) | toJson | quote }}
+- name: METERFABRIC_OPERATOR_WEBHOOK_LIFETIME
+  value: {{ .Values.injection.webhook.certificateLifetime | int | quote }}
+{{- end }}
 - name: METERFABRIC_OPERATOR_POLICY
   value: {{ include "meterfabric.cluster" . }}-sidecar
 - name: METERFABRIC_OPERATOR_ENROL_ROLE
@@ -125,9 +150,13 @@ tolerations: {{ toJson . }}
 {{- end }}
 
 {{- define "meterfabric.container" -}}
+{{ include "meterfabric.program" . }}
+resources: {{ toJson .Values.resources }}
+{{- end }}
+
+{{- define "meterfabric.program" -}}
 image: {{ include "meterfabric.operator" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-resources: {{ toJson .Values.resources }}
 securityContext:
   allowPrivilegeEscalation: false
   capabilities: {drop: [ALL]}
