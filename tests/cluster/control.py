@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.cluster import versions
 from tests.cluster.plan import API_PORT, CONTROL_ADDRESS, SERVICES, Plan
 
 ETCD = "http://127.0.0.1:2379"
@@ -24,10 +25,13 @@ def etcd(plan: Plan, program: Path) -> list[str]:
 
 
 def kube_apiserver(plan: Plan, program: Path) -> list[str]:
-    """With the admission and the authorization that every installer turns on."""
+    """With the admission and the authorization that every installer turns on, and policies that mutate."""
     keys = plan.keys
+    served = "admissionregistration.k8s.io/v1beta1=true"
+    beta = ["--feature-gates=MutatingAdmissionPolicy=true", f"--runtime-config={served}"]
     return [
         str(program),
+        *(beta if versions.minor(plan.version) < 36 else []),
         f"--etcd-servers={ETCD}",
         f"--advertise-address={CONTROL_ADDRESS}",
         f"--secure-port={API_PORT}",
