@@ -13,7 +13,7 @@ from typing import Any
 
 from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.lease import UNREACHABLE
-from meterfabric_operator.objects import MANAGED_BY, MANAGER
+from meterfabric_operator.objects import FABRIC, MANAGED_BY, MANAGER, SINK
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,10 @@ class SecretWatch:
         return version
 
     def _told(self, known: dict[tuple[str, str], dict[str, Any]], body: dict[str, Any], *, gone: bool) -> None:
-        slim = {each: body["metadata"].get(each) for each in ("namespace", "name", "resourceVersion", "labels")}
-        body = {"kind": "Secret", "metadata": slim}
+        metadata = body["metadata"]
+        slim = {each: metadata[each] for each in ("namespace", "name", "resourceVersion")}
+        whose = {each: value for each, value in (metadata.get("labels") or {}).items() if each in (FABRIC, SINK)}
+        body = {"kind": "Secret", "metadata": {**slim, "labels": whose}}
         if gone:
             known.pop(_name(body), None)
         else:

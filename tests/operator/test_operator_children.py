@@ -130,6 +130,7 @@ def test_several_workers_share_a_database_and_one_has_a_volume() -> None:
     assert claim["spec"]["resources"]["requests"]["storage"] == "5Gi"
     assert "storageClassName" not in claim["spec"]
     assert alone["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
+    assert alone["spec"]["podManagementPolicy"] == "Parallel"
 
 
 def test_the_relays_service_has_no_address_of_its_own() -> None:

@@ -126,6 +126,8 @@ def _stateful(facts: SinkFacts, storage: Storage) -> Object:
         claim["storageClassName"] = storage.storage_class_name
     return {
         "serviceName": names.sink(facts.name),
+        # There is one pod. With OrderedReady one that never became ready isn't replaced by what mends it.
+        "podManagementPolicy": "Parallel",
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
         "volumeClaimTemplates": [
             {
