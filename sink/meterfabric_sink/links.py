@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import secrets
@@ -37,11 +38,18 @@ class Links:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._jitter = random.SystemRandom()
         self.links: dict[str, RelayLink] = {}
+        self._unlisted: set[str] = set()
 
     def set(self, relays: Mapping[str, str]) -> None:
         """Hold a session with each of these, and no other."""
-        for name in [n for n, link in self.links.items() if relays.get(n) != link.endpoint]:
-            self.links.pop(name).close()
+        for name, link in list(self.links.items()):
+            if relays.get(name) == link.endpoint:
+                self._unlisted.discard(name)
+            elif name not in relays and link.welcomed:
+                # It may be about to stop, with batches of ours in hand and answers to take: it ends the session.
+                self._unlisted.add(name)
+            else:
+                self._drop(name)
         for name in relays.keys() - self.links.keys():
             self.links[name] = RelayLink(
                 self._context,
@@ -51,12 +59,23 @@ class Links:
                 self._hello,
                 on_hello=lambda _name, _nonce: None,
                 on_message=self._message,
-                on_lost=lambda _name: None,
+                on_lost=self._lost,
                 bounds=Bounds(
                     message=self._settings.max_message, queued=100_000, heartbeat=2_000, heartbeat_timeout=6_000
                 ),
                 jitter=self._jitter,
             )
+
+    def _lost(self, name: str) -> None:
+        if name in self._unlisted:
+            # Later: this is the link's own word.
+            asyncio.get_running_loop().call_soon(self._drop, name)
+
+    def _drop(self, name: str) -> None:
+        self._unlisted.discard(name)
+        link = self.links.pop(name, None)
+        if link is not None:
+            link.close()
 
     def reply(self, item: Incoming, body: bytes, signature: bytes) -> None:
         """Send an answer back the way its message came. Raises KeyError where that relay is gone."""

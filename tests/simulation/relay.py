@@ -54,7 +54,7 @@ class Relay:
             self._stop_when_idle(20)
 
     def _stop_when_idle(self, patience: int) -> None:
-        if patience and self.core.in_flight:
+        if patience and (self.core.in_flight or self.core.producers):
             self.kernel.after(self, 0.1, lambda: self._stop_when_idle(patience - 1))
         else:
             self.kernel.after(self, 0.2, self._stop)

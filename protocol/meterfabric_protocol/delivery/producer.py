@@ -99,7 +99,7 @@ class ProducerCore:
 
     def set_relays(self, relays: Iterable[str], now: float) -> list[Effect]:
         """The relays that exist, by name; hold sessions with the two best."""
-        return self._routes.set_relays(relays) + self._sender.pump(now)
+        return self._routes.set_relays(relays, now) + self._sender.pump(now)
 
     def hello_sent(self, relay: str, nonce: bytes) -> None:
         """The shell connected and said HELLO with this nonce; whatever stood before is over."""
@@ -131,8 +131,10 @@ class ProducerCore:
             case m.Unroutable():
                 self._unroutable(relay, message, now)
             case m.Draining():
-                link.draining = True
-                effects = self._routes.dial()
+                effects = self._routes.stops(link, now)
+            case m.Refused(reason="draining"):
+                self._routes.lost(link, now)
+                effects = self._routes.stops(link, now)
             case m.Refused():
                 self._routes.lost(link, now)
                 effects = [Alarm("refused", "", "", f"{relay}: {message.reason}: {message.detail}")]
@@ -184,7 +186,7 @@ class ProducerCore:
         for link in self.links.values():
             if any(not link.keys.get(sink) for sink in self.policies):
                 effects += self._routes.ask_for_sinks(link, now, self.settings.ask_interval)
-        effects += self._sender.heads(now) + self._routes.give_back(now) + self._routes.dial()
+        effects += self._sender.heads(now) + self._routes.give_back(now) + self._routes.dial(now)
         return effects + self._upkeep.tick(now) + self._sender.pump(now)
 
     def due(self) -> float | None:

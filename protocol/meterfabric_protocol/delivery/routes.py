@@ -27,24 +27,35 @@ class Routes:
         self._logs = logs
         self._verify_sink = verify_sink
         self._relays: set[str] = set()
+        self._stopping: dict[str, float] = {}
+        """Relays that said so, and until when they are left alone."""
 
     # Sessions
 
-    def set_relays(self, relays: Iterable[str]) -> list[Effect]:
+    def set_relays(self, relays: Iterable[str], now: float) -> list[Effect]:
         """The relays that exist, by name."""
         self._relays = set(relays)
-        return self.dial()
+        return self.dial(now)
 
-    def dial(self) -> list[Effect]:
+    def stops(self, link: Link, now: float) -> list[Effect]:
+        """A relay says that it takes nothing new: to others. It may be listed for a while yet."""
+        link.draining = link.up
+        self._stopping[link.relay] = now + self._settings.stopping
+        return self.dial(now)
+
+    def dial(self, now: float) -> list[Effect]:
         """Hold sessions with the best relays, and with those that still have something of ours on its way."""
-        able = [relay for relay in self._relays if not (relay in self.links and self.links[relay].draining)]
+        self._stopping = {relay: until for relay, until in self._stopping.items() if until > now}
+        # Where there are no others, one that stops may be back at once.
+        able = (self._relays - self._stopping.keys()) or self._relays
         wanted = set(rank(self._settings.name, able)[: self._settings.sessions])
+        done = {relay for relay, link in self.links.items() if link.draining}
         busy = {cursor.via for _, cursor in cursors(self._logs) if cursor.via and cursor.flights}
         effects: list[Effect] = []
         for relay in sorted(wanted - self.links.keys()):
             self.links[relay] = Link(relay)
             effects.append(Dial(relay))
-        for relay in sorted(self.links.keys() - wanted - busy):
+        for relay in sorted(self.links.keys() - (wanted - done) - busy):
             del self.links[relay]
             for cursor in self._using(relay):
                 cursor.rewind()

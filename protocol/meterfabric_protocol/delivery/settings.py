@@ -31,6 +31,8 @@ class ProducerSettings:
     """Batches sent a log before others have their turn."""
     sessions: int = 2
     """Relays connected: one in use, the others warm."""
+    stopping: float = 10.0
+    """A relay that says it stops is left alone for this long, if there are others."""
     idle: float = 2.0
     """Credit unused for this long is given back."""
     ask_interval: float = 30.0
