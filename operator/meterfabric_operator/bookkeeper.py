@@ -12,7 +12,7 @@ from typing import Final
 import aiohttp
 
 from meterfabric_operator import books, names
-from meterfabric_operator.books import Page, Waiting
+from meterfabric_operator.books import Open, Page
 from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.lease import UNREACHABLE
 from meterfabric_operator.objects import SINK, Key, Object
@@ -60,8 +60,8 @@ class Bookkeeper:
         self._namespaces = namespaces
         self._gate = asyncio.Semaphore(_AT_A_TIME)
         self._heard: set[Key] = set()
-        self._gone: dict[Key, set[Waiting]] = {}
-        """Of each sink: logs that wait for good, since a pod that is gone never comes back."""
+        self._gone: dict[Key, set[Open]] = {}
+        """Of each sink: open logs of pods that are gone, which never come back."""
 
     async def run(self, may: asyncio.Event) -> None:
         """Ask for ever while `may` is set; cancel to end."""
@@ -107,17 +107,17 @@ class Bookkeeper:
             except (*UNREACHABLE, ValueError) as error:
                 log.info("a sink's books can't be read", extra={"sink": str(key), "reason": str(error)})
 
-    async def _who_is_gone(self, key: Key, page: Page, asked: datetime) -> set[Waiting]:
+    async def _who_is_gone(self, key: Key, page: Page, asked: datetime) -> set[Open]:
         before = self._gone.get(key, set())
         gone = set()
-        for each in page.waiting:
+        for each in page.open:
             quiet = asked.timestamp() - each.since > _QUIET
             if each in before or (quiet and not await self._lives(each)):
                 gone.add(each)
         self._gone[key] = gone
         return gone
 
-    async def _lives(self, log_of: Waiting) -> bool:
+    async def _lives(self, log_of: Open) -> bool:
         """Whether the pod may send yet; what watching doesn't show is looked up. A pod that may not be read lives."""
         if self._observed.meters(log_of.namespace, log_of.pod, log_of.uid):
             return True

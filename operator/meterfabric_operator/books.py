@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -25,13 +25,13 @@ _NAMED: Final = 10
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """A log with records that the sink heard of and hasn't. `since`: when it was last written, Unix seconds."""
+class Open(msgspec.Struct, frozen=True):
+    """A log that nobody closed, or that isn't all there. `since`: when it was last written, Unix seconds."""
 
     namespace: str
     pod: str
     uid: str
-    records: int
+    pending: int
     since: int
 
 
@@ -39,20 +39,22 @@ class Page(msgspec.Struct, frozen=True):
     """A sink's page /books."""
 
     records: dict[str, int]
-    waiting: tuple[Waiting, ...]
+    open: tuple[Open, ...]
 
 
 @dataclass(frozen=True)
 class Books:
     """Records by fate. `since`: when the longest waiting log was last written, Unix seconds, 0 where nothing waits.
 
-    `abandoned_by`: records by pod, NAMESPACE/NAME, those with the most.
+    `unclosed`: logs whose pods were gone before they closed them: they may have taken records of which no sink heard.
+    `abandoned_by`: abandoned records by such a pod, NAMESPACE/NAME, those with the most.
     """
 
     records: Mapping[str, int]
     since: int
     asked: datetime
-    abandoned_by: Mapping[str, int]
+    unclosed: int = 0
+    abandoned_by: Mapping[str, int] = field(default_factory=dict)
 
     def count(self, fate: str) -> int:
         """Records of one fate."""
@@ -68,6 +70,7 @@ class Books:
         return {
             "accepted": sum(self.records.values()),
             **{fate: self.count(fate) for fate in FATES},
+            "unclosed": self.unclosed,
             "abandonedBy": [{"pod": pod, "records": count} for pod, count in self.abandoned_by.items()],
             "oldestPending": f"{self.oldest}s",
             "updated": self.asked.strftime(_TIME),
@@ -83,18 +86,18 @@ def read(data: bytes) -> Page:
     return msgspec.json.decode(data, type=Page)
 
 
-def told(page: Page, gone: Iterable[Waiting], asked: datetime) -> Books:
-    """The books that a page tells. ``gone``: those that wait and whose pods are gone for good."""
+def told(page: Page, gone: Iterable[Open], asked: datetime) -> Books:
+    """The books that a page tells. ``gone``: the open logs whose pods are gone for good."""
     lost = set(gone)
-    left = [each for each in page.waiting if each not in lost]
-    abandoned = sum(each.records for each in lost)
+    left = [each for each in page.open if each.pending and each not in lost]
+    abandoned = sum(each.pending for each in lost)
     records = {fate: page.records.get(fate, 0) for fate in FATES}
     records |= {"pending": records["pending"] - abandoned, "abandoned": abandoned}
     by: Counter[str] = Counter()
     for each in lost:
-        by[f"{each.namespace}/{each.pod}"] += each.records
+        by[f"{each.namespace}/{each.pod}"] += each.pending
     since = min((each.since for each in left), default=0)
-    return Books(records, since, asked, dict(by.most_common(_NAMED)))
+    return Books(records, since, asked, len(lost), dict(by.most_common(_NAMED)))
 
 
 def summed(books: Iterable[Books]) -> Books | None:
@@ -109,6 +112,7 @@ def summed(books: Iterable[Books]) -> Books | None:
         {fate: sum(each.count(fate) for each in found) for fate in FATES},
         min((each.since for each in found if each.since), default=0),
         max(each.asked for each in found),
+        sum(each.unclosed for each in found),
         dict(by.most_common(_NAMED)),
     )
 
@@ -133,7 +137,8 @@ def _of_status(body: Object) -> Books | None:
         asked = datetime.strptime(held["updated"], _TIME).replace(tzinfo=UTC)
         oldest = timedelta(seconds=int(str(held["oldestPending"]).rstrip("s")))
         records = {fate: int(held[fate]) for fate in FATES}
+        unclosed = int(held["unclosed"])
         by = {str(each["pod"]): int(each["records"]) for each in held["abandonedBy"]}
     except (KeyError, TypeError, ValueError):
         return None
-    return Books(records, int((asked - oldest).timestamp()) if records["pending"] else 0, asked, by)
+    return Books(records, int((asked - oldest).timestamp()) if records["pending"] else 0, asked, unclosed, by)

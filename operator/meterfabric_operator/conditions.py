@@ -103,9 +103,13 @@ def books_balanced(books: Books | None, unheard: Sequence[str]) -> Condition:
     if count := books.count("unexplained"):
         message = f"{count} records were passed over and nothing says why; kubectl meterfabric audit tells which"
         return Condition(kind, "False", "RecordsUnexplained", message)
-    if count := books.count("abandoned"):
+    if books.unclosed:
+        count = books.count("abandoned")
         by = _listed([f"{pod} ({records})" for pod, records in books.abandoned_by.items()])
-        message = f"{count} records were taken by pods that are gone, and never came: {by}"
+        message = (
+            f"{books.unclosed} logs were not closed before their pods were gone: {count} records of them were heard of"
+            f" and never came, others may have been taken that no sink heard of; by pod: {by}"
+        )
         return Condition(kind, "False", "RecordsAbandoned", message)
     if count := books.count("missing"):
         message = f"{count} records were lost with a sidecar's disk; kubectl meterfabric audit tells whose"

@@ -23,8 +23,8 @@ from meterfabric_protocol.names import Producer, parse_spiffe
 
 from .evidence import Evidence
 
-WAITING: Final = 5_000
-"""So many logs with pending records are named, the longest waiting first."""
+OPEN: Final = 20_000
+"""So many open logs are named, the longest silent first."""
 
 _POD = f"substr(origin, 1, length(origin) - {len('/') + 26})"
 """An origin without its key's hash: all logs of one pod have it in common."""
@@ -34,40 +34,44 @@ SELECT {_POD} FROM logs GROUP BY 1 HAVING count(*) > 1
 """  # noqa: S608 - constants
 _TOTAL = "SELECT count(*), coalesce(sum(records), 0) FROM logs"
 _LOGS = f"""
-SELECT origin, size, records, notices, stubbed, head_size, final_size, vouched_by, again_to, updated,
-  CASE WHEN head_size > size OR final_size > size THEN chain END
+SELECT origin, size, records, notices, stubbed, head_size, final_size, vouched_by, again_to
 FROM logs WHERE {_POD} IN ({_TELLING}) ORDER BY origin
 """  # noqa: S608
 _NOTICES = f"""
 SELECT origin, idx, body FROM notices WHERE origin IN (SELECT origin FROM logs WHERE {_POD} IN ({_TELLING}))
 ORDER BY origin, idx
 """  # noqa: S608
+_OPEN = """
+SELECT origin, updated, size FROM logs
+WHERE (NOT closed AND final_size < 0) OR head_size > size OR final_size > size ORDER BY updated, origin LIMIT ?
+"""
+_CHAIN = "SELECT chain FROM logs WHERE origin = ?"
 _STUBS = """SELECT first, size, "of" FROM batches WHERE origin = ? AND first >= ? AND kind = 'stub' ORDER BY first"""
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """A log of which records were heard and aren't here. `uid` is the pod's, empty where the log has no certificate.
+class Open(msgspec.Struct, frozen=True):
+    """A log that isn't over: nobody closed it or went it on, or not all of it is here.
 
-    `since`: when the log was last written, Unix seconds.
+    `pending` counts records that were heard of and aren't here. Of what its pod took since, nothing is known yet. `uid`
+    is the pod's, empty where the log has no certificate; `since`: when the log was last written, Unix seconds.
     """
 
     namespace: str
     pod: str
     uid: str
-    records: int
+    pending: int
     since: int
 
 
 class SinkBooks(msgspec.Struct, frozen=True):
     """All logs of a sink: records by fate, of which `pending` ones may be abandoned: a sink can't know who lives.
 
-    `since` is the smallest of the waiting logs, 0 where none waits; `waiting` names at most WAITING of them.
+    `open` names at most OPEN logs.
     """
 
     logs: int
     records: dict[str, int]
-    since: int
-    waiting: tuple[Waiting, ...]
+    open: tuple[Open, ...]
 
 
 class Counting:
@@ -77,6 +81,8 @@ class Counting:
         """``sink``: its name in the fabric."""
         self._sink = sink
         self._stubs: dict[str, tuple[int, tuple[StoredBatch, ...]]] = {}
+        self._pods: dict[str, tuple[str, str]] = {}
+        """Name and UID of the pods of open logs, as their certificates say."""
 
     def count(self, evidence: Evidence) -> SinkBooks:
         """The books. Raises DestinationDown, DestinationRefused."""
@@ -85,20 +91,36 @@ class Counting:
         said: dict[str, list[StoredNotice]] = {}
         for origin, index, body in evidence.query(_NOTICES):
             said.setdefault(origin, []).append(StoredNotice(index, bytes(body)))
-        waiting: list[Waiting] = []
+        pending: dict[str, int] = {}
         for _, rows in groupby(evidence.query(_LOGS), lambda row: str(row[0]).rpartition("/")[0]):
-            waiting += self._pod(evidence, list(rows), said, fates)
-        waiting.sort(key=lambda each: each.since)
-        since = waiting[0].since if waiting else 0
-        return SinkBooks(int(logs), dict(fates), since, tuple(waiting[:WAITING]))
+            pending |= self._pod(evidence, list(rows), said, fates)
+        return SinkBooks(int(logs), dict(fates), self._open(evidence, pending))
+
+    def _open(self, evidence: Evidence, pending: dict[str, int]) -> tuple[Open, ...]:
+        found = [
+            (origin, since)
+            for origin, since, size in evidence.query(_OPEN, (OPEN,))
+            if size or origin in pending  # else it was over before the sink joined
+        ]
+        before = self._pods
+        self._pods = {
+            origin: before[origin] if before.get(origin, ("", ""))[1] else _pod_of(evidence, origin)
+            for origin, _ in found
+        }
+        made = []
+        for origin, since in found:
+            _, namespace, short, _ = origin.split("/")
+            name, uid = self._pods[origin]
+            made.append(Open(namespace, name or short, uid, pending.get(origin, 0), since))
+        return tuple(made)
 
     def _pod(
         self, evidence: Evidence, rows: Sequence[Sequence[Any]], said: dict[str, list[StoredNotice]], to: Counter[str]
-    ) -> list[Waiting]:
-        """Add the fates of one pod's logs to `to`; those that wait."""
+    ) -> dict[str, int]:
+        """Add the fates of one pod's logs to `to`; what is pending of each."""
         again = _again(each for row in rows for each in said.get(row[0], ()))
         logs = []
-        for origin, size, records, told, stubbed, head, final, voucher, again_to, _, _ in rows:
+        for origin, size, records, told, stubbed, head, final, voucher, again_to in rows:
             held = Held(
                 origin,
                 size,
@@ -122,13 +144,13 @@ class Counting:
             ]
             batches = _joined(origin, size, [*self._passed(evidence, held), *named])
             logs.append(LogEvidence(held, batches, said.get(origin, ())))
-        waiting = []
-        for books, row in zip(account(logs, self._sink), rows, strict=True):
+        pending = {}
+        for books in account(logs, self._sink):
             counted = {fate: count for fate, count in books.records.items() if fate != "delivered" and count}
             to.update(counted)
-            if pending := counted.get("pending", 0):
-                waiting.append(_waiting(row[0], row[-1], pending, row[-2]))
-        return waiting
+            if "pending" in counted:
+                pending[books.origin] = counted["pending"]
+        return pending
 
     def _passed(self, evidence: Evidence, held: Held) -> tuple[StoredBatch, ...]:
         """The stubs of a log, neighbours of one kind joined."""
@@ -193,17 +215,12 @@ def _joined(origin: str, size: int, known: Iterable[StoredBatch]) -> list[Stored
     return made
 
 
-def _waiting(origin: str, chain: bytes | None, records: int, since: int) -> Waiting:
-    namespace, pod = origin.split("/")[1:3]
-    uid = ""
+def _pod_of(evidence: Evidence, origin: str) -> tuple[str, str]:
+    """Name and UID of a log's pod, whose name in the log's may be shortened; empty where no certificate says."""
     try:
-        uri, _ = check_leaf(
-            read_pem(bytes(chain or b""), "the chain", DEFAULT.chain_bytes, CHAIN_LENGTH)[0], "the leaf"
-        )
+        pem = b"".join(bytes(chain) for (chain,) in evidence.query(_CHAIN, (origin,)))
+        uri, _ = check_leaf(read_pem(pem, "the chain", DEFAULT.chain_bytes, CHAIN_LENGTH)[0], "the leaf")
         subject = parse_spiffe(uri)
     except ProtocolError:
-        return Waiting(namespace, pod, uid, records, since)
-    if isinstance(subject, Producer):
-        # The name in a log's name may be shortened.
-        pod, uid = subject.pod, subject.uid
-    return Waiting(namespace, pod, uid, records, since)
+        return "", ""
+    return (subject.pod, subject.uid) if isinstance(subject, Producer) else ("", "")

@@ -88,7 +88,7 @@ def test_records_that_are_lost_in_any_way_are_told_and_pods_without_a_sidecar_co
     by = [{"pod": "shop/web-0", "records": 7}]
     text = as_text([only(fabric(books=BOOKS | {"abandoned": 7, "abandonedBy": by}))], False)
     assert "expired 40, abandoned 7 records" in text
-    assert "metering/main: 7 of the abandoned were of pod shop/web-0, which is gone\n" in text
+    assert "metering/main: pod shop/web-0 was gone before its log was closed, 7 records abandoned\n" in text
 
 
 def test_books_that_nobody_gathered_are_no_zeros() -> None:

@@ -83,9 +83,9 @@ class Installed:
             *("--wait", "--timeout", f"{SECONDS}s", *options),
         )
 
-    def sql(self, query: str) -> list[list[str]]:
-        """The rows of a query in the pod's database."""
-        client = ["/postgresql/psql", "-h", "127.0.0.1", "-U", "usage", "-d", "postgres", "-AtF", "\t", "-c", query]
+    def sql(self, query: str, database: str = "postgres") -> list[list[str]]:
+        """The rows of a query in one of the pod's databases."""
+        client = ["/postgresql/psql", "-h", "127.0.0.1", "-U", "usage", "-d", database, "-AtF", "\t", "-c", query]
         found = self.kubectl(
             *("exec", "-n", METERING, "deploy/database", "--", "env", f"PGPASSWORD={PASSWORD}", *client)
         )

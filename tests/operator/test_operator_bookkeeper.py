@@ -25,8 +25,8 @@ def worker(address: str | None, ready: str = "True") -> dict[str, Any]:
     return {"status": {"podIP": address, "conditions": [{"type": "Ready", "status": ready}]}}
 
 
-def waiting(pod: str, uid: str, records: int, since: int = LONG_AGO) -> dict[str, Any]:
-    return {"namespace": "shop", "pod": pod, "uid": uid, "records": records, "since": since}
+def log_of(pod: str, uid: str, records: int, since: int = LONG_AGO) -> dict[str, Any]:
+    return {"namespace": "shop", "pod": pod, "uid": uid, "pending": records, "since": since}
 
 
 def test_a_worker_that_is_ready_is_asked() -> None:
@@ -40,7 +40,7 @@ class Asked:
     """A sink that serves `page`, and a bookkeeper that asks it."""
 
     def __init__(self) -> None:
-        self.page: dict[str, Any] = {"records": {"delivered": 9}, "waiting": []}
+        self.page: dict[str, Any] = {"records": {"delivered": 9}, "open": []}
         self.asked = 0
         self.looked: list[Key] = []
         self.api = MemoryApi()
@@ -133,19 +133,20 @@ async def test_only_a_pod_that_is_no_more_has_abandoned_what_waits(asked: Asked)
     asked.pod("ended", "u-5", "Failed")
     asked.pod("nameless", "u-6")
     asked.page["records"]["pending"] = 1 + 10 + 100 + 1_000 + 10_000 + 100_000 + 1_000_000
-    asked.page["waiting"] = [
-        waiting("watched", "u-1", 1),
-        waiting("unlabelled", "u-2", 10),
-        waiting("gone", "u-3", 100),
-        waiting("anew", "u-3", 1_000),  # made again under its name: another pod, with another disk
-        waiting("ended", "u-5", 10_000),
-        waiting("nameless", "", 100_000),
-        waiting("just-gone", "u-7", 1_000_000, since=int(NOW.timestamp()) - 5),  # its last batches may be on their way
+    asked.page["open"] = [
+        log_of("watched", "u-1", 1),
+        log_of("unlabelled", "u-2", 10),
+        log_of("gone", "u-3", 100),
+        log_of("anew", "u-3", 1_000),  # made again under its name: another pod, with another disk
+        log_of("ended", "u-5", 10_000),
+        log_of("nameless", "", 100_000),
+        log_of("just-gone", "u-7", 1_000_000, since=int(NOW.timestamp()) - 5),  # its last batches may be on their way
     ]
     await asked.run()
     books = asked.observed.books[SINK]
     assert books.count("abandoned") == 11_100
     assert books.count("pending") == 1_100_011
+    assert books.unclosed == 3
     assert books.abandoned_by == {"shop/ended": 10_000, "shop/anew": 1_000, "shop/gone": 100}
 
 
@@ -156,6 +157,6 @@ async def test_who_may_not_be_read_lives(asked: Asked, monkeypatch: pytest.Monke
         raise ApiError(403, "Forbidden", "not in this namespace")
 
     monkeypatch.setattr(asked.api, "get", forbidden)
-    asked.page = {"records": {"pending": 1}, "waiting": [waiting("web", "u-1", 1)]}
+    asked.page = {"records": {"pending": 1}, "open": [log_of("web", "u-1", 1)]}
     await asked.run()
     assert asked.observed.books[SINK].count("pending") == 1

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from meterfabric_operator.books import Books, Waiting, of_sink, read, summed, told
+from meterfabric_operator.books import Books, Open, of_sink, read, summed, told
 from meterfabric_operator.objects import Key
 from meterfabric_operator.observed import Observed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SINCE = int(NOW.timestamp()) - 90
-WEB, API = Waiting("shop", "web-0", "u-1", 3, SINCE), Waiting("shop", "api-0", "u-2", 4, SINCE + 60)
+WEB, API = Open("shop", "web-0", "u-1", 3, SINCE), Open("shop", "api-0", "u-2", 4, SINCE + 60)
 RECORDS = {"delivered": 9, "expired": 1, "pending": 7, "unowed": 5, "repeated": 2}
 SINK = Key("MeteringSink", "metering", "billing")
 
 
-def page(*waiting: Waiting, **records: int) -> bytes:
-    entries = [{name: getattr(each, name) for name in each.__struct_fields__} for each in waiting]
-    return json.dumps({"logs": 2, "records": RECORDS | records, "since": SINCE, "waiting": entries}).encode()
+def page(*open: Open, **records: int) -> bytes:
+    entries = [{name: getattr(each, name) for name in each.__struct_fields__} for each in open]
+    return json.dumps({"logs": 2, "records": RECORDS | records, "open": entries}).encode()
 
 
 def test_a_page_becomes_books_that_add_up() -> None:
@@ -35,6 +35,7 @@ def test_a_page_becomes_books_that_add_up() -> None:
         "unexplained": 0,
         "pending": 7,
         "abandoned": 0,
+        "unclosed": 0,
         "abandonedBy": [],
         "oldestPending": "90s",
         "updated": "2026-11-24T12:00:00Z",
@@ -44,6 +45,7 @@ def test_a_page_becomes_books_that_add_up() -> None:
 def test_what_a_pod_that_is_gone_never_sent_is_abandoned_and_no_longer_pending() -> None:
     status = told(read(page(WEB, API)), [WEB], NOW).status()
     assert (status["accepted"], status["pending"], status["abandoned"]) == (17, 4, 3)
+    assert status["unclosed"] == 1
     assert status["abandonedBy"] == [{"pod": "shop/web-0", "records": 3}]
     assert status["oldestPending"] == "30s"
 
@@ -56,12 +58,12 @@ def test_what_are_no_books_is_refused(data: bytes) -> None:
 
 def test_books_of_sinks_are_summed_and_the_oldest_counts() -> None:
     later = NOW + timedelta(seconds=1)
-    one = Books({"delivered": 1, "pending": 3}, 50, NOW, {})
-    two = Books({"delivered": 10, "abandoned": 2}, 0, later, {"shop/web-0": 2})
+    one = Books({"delivered": 1, "pending": 3}, 50, NOW)
+    two = Books({"delivered": 10, "abandoned": 2}, 0, later, 1, {"shop/web-0": 2})
     both = summed([one, two])
     assert both is not None
     assert [both.count(fate) for fate in ("delivered", "pending", "abandoned", "lost")] == [11, 3, 2, 0]
-    assert (both.since, both.asked, both.abandoned_by) == (50, later, {"shop/web-0": 2})
+    assert (both.since, both.asked, both.unclosed, both.abandoned_by) == (50, later, 1, {"shop/web-0": 2})
     assert summed([]) is None
 
 

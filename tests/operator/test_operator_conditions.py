@@ -75,8 +75,9 @@ def test_a_fabric_that_was_never_looked_at_says_of_everything_that_it_isnt_known
     }
 
 
-def books(**records: int) -> Books:
-    return Books(records, 0, datetime(2026, 11, 24, tzinfo=UTC), {"shop/web-0": records.get("abandoned", 0)})
+def books(unclosed: int = 0, **records: int) -> Books:
+    by = {"shop/web-0": records.get("abandoned", 0)}
+    return Books(records, 0, datetime(2026, 11, 24, tzinfo=UTC), unclosed, by)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +88,15 @@ def books(**records: int) -> Books:
         (books(delivered=1, pending=5), [], "True", "Balanced", "on its way"),
         (books(expired=3, lost=2), [], "True", "SomeGivenUp", "3 expired, 2 lost"),
         (books(missing=4, damaged=1), [], "False", "RecordsMissing", "4 records were lost with a sidecar's disk"),
-        (books(abandoned=7, missing=4), [], "False", "RecordsAbandoned", "7 records .* gone, .*: shop/web-0 .7."),
-        (books(unexplained=2, abandoned=7), [], "False", "RecordsUnexplained", "2 records"),
+        (
+            books(1, abandoned=7, missing=4),
+            [],
+            "False",
+            "RecordsAbandoned",
+            "1 logs .* gone: 7 records .*: shop/web-0 .7.",
+        ),
+        (books(1, delivered=9), [], "False", "RecordsAbandoned", "1 logs .* gone: 0 records .*: shop/web-0 .0."),
+        (books(1, unexplained=2, abandoned=7), [], "False", "RecordsUnexplained", "2 records"),
     ],
 )
 def test_books_are_balanced_when_every_records_fate_is_signed_for(

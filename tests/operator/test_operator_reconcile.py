@@ -257,7 +257,7 @@ async def test_the_first_certificate_to_run_out_is_the_one_that_is_told() -> Non
 
 async def test_records_of_a_pod_that_is_gone_unbalance_the_books() -> None:
     made = world()
-    made.observed.books[BILLING] = Books({"delivered": 10, "abandoned": 7}, 0, made.now, {"shop/web-0": 7})
+    made.observed.books[BILLING] = Books({"delivered": 10, "abandoned": 7}, 0, made.now, 1, {"shop/web-0": 7})
     await made.reconcile()
     condition = made.condition(DEMO, "BooksBalanced")
     assert (condition["status"], condition["reason"]) == ("False", "RecordsAbandoned")
@@ -285,14 +285,14 @@ async def test_a_deleted_fabric_waits_for_what_is_pending_unless_it_is_let_go() 
 
 async def test_a_deleted_fabric_goes_once_its_sinks_have_everything() -> None:
     made = world()
-    made.observed.books[BILLING] = Books({"delivered": 10, "pending": 7}, int(made.now.timestamp()) - 60, made.now, {})
+    made.observed.books[BILLING] = Books({"delivered": 10, "pending": 7}, int(made.now.timestamp()) - 60, made.now)
     await made.reconcile()
     assert made.api.held[DEMO]["status"]["books"]["pending"] == 7
     assert made.api.held[BILLING]["status"]["books"]["oldestPending"] == "60s"
     await made.api.patch(DEMO, {"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})
     await made.reconcile()
     assert DEMO in made.api.held
-    made.observed.books[BILLING] = Books({"delivered": 17}, 0, made.now, {})
+    made.observed.books[BILLING] = Books({"delivered": 17}, 0, made.now)
     await made.reconcile()
     assert DEMO not in made.api.held
 

@@ -10,6 +10,8 @@ from meterfabric_sink.books_page import add_books
 from meterfabric_sink.destination.sqlite import SqliteDestination
 from tests.sink.sink_logs import Log
 
+NOW = 1000.0
+
 
 async def test_the_books_are_shown_or_why_not(tmp_path: Path) -> None:
     app, path = web.Application(), tmp_path / "records.db"
@@ -19,10 +21,14 @@ async def test_the_books_are_shown_or_why_not(tmp_path: Path) -> None:
         async with session.get("/books") as response:
             assert response.status == 503
             assert str(path) in (await response.json())["reason"]
-        store = SqliteDestination(path)
+        store = SqliteDestination(path, clock=lambda: NOW)
         await store.open()
         await store.commit([Log("one").records(3).next()])
         async with session.get("/books") as response:
-            assert await response.json() == {"logs": 1, "records": {"delivered": 3}, "since": 0, "waiting": []}
+            assert await response.json() == {
+                "logs": 1,
+                "records": {"delivered": 3},
+                "open": [{"namespace": "team-a", "pod": "one", "uid": "", "pending": 0, "since": int(NOW)}],
+            }
     await server.close()
     await store.close()

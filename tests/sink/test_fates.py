@@ -13,7 +13,7 @@ from meterfabric_protocol.books import LogEvidence, account
 from meterfabric_sink.destination.base import Destination, DestinationRefused, LogUpdate
 from meterfabric_sink.destination.open import destination
 from meterfabric_sink.evidence import Evidence, open_evidence
-from meterfabric_sink.fates import Counting, SinkBooks, Waiting
+from meterfabric_sink.fates import Counting, Open, SinkBooks
 from tests.pki import FABRIC, TRUST_DOMAIN, Authority
 from tests.sink.sink_logs import Log, event
 
@@ -63,13 +63,24 @@ async def test_all_that_is_here_is_delivered_and_all_that_was_heard_of_waits(
     opened: Destination, sink_url: str
 ) -> None:
     counting = Counting("billing")
-    assert counted(sink_url, counting) == SinkBooks(0, {"delivered": 0}, 0, ())
+    assert counted(sink_url, counting) == SinkBooks(0, {"delivered": 0}, ())
     one, two = Log("one"), Log("two")
     await opened.commit([say(one, notice.Opened(log=one.origin)).records(3).next(), two.records(4).next()])
     assert counted(sink_url, counting).records == {"delivered": 7}
     await opened.commit([heard(two, 9)])
-    waiting = Waiting("team-a", "two", "", 5, NOW)
-    assert counted(sink_url, counting) == SinkBooks(2, {"delivered": 7, "pending": 5}, NOW, (waiting,))
+    waiting = (Open("team-a", "one", "", 0, NOW), Open("team-a", "two", "", 5, NOW))
+    assert counted(sink_url, counting) == SinkBooks(2, {"delivered": 7, "pending": 5}, waiting)
+
+
+async def test_a_log_is_open_until_it_is_closed_or_gone_on_and_all_here(opened: Destination, sink_url: str) -> None:
+    one, two, over = Log("one"), Log("two"), Log("over")
+    await opened.commit([log.records(3).next() for log in (one, two, over)])
+    closed = msgspec.structs.replace(one.held, closed=True)
+    ends = msgspec.structs.replace(two.held, final_size=5, vouched_by="another")
+    ended = msgspec.structs.replace(over.held, final_size=3, vouched_by="another")
+    await opened.commit([LogUpdate(held.origin, held.size, held) for held in (closed, ends, ended)])
+    (found,) = counted(sink_url, Counting("billing")).open
+    assert (found.pod, found.pending) == ("two", 2)
 
 
 async def test_a_log_that_waits_is_told_with_the_pod_that_its_certificate_names(
@@ -79,8 +90,8 @@ async def test_a_log_that_waits_is_told_with_the_pod_that_its_certificate_names(
     uri = f"spiffe://{TRUST_DOMAIN}/fabric/{FABRIC}/ns/shop/sa/web/pod/{pod}/uid/6a1f-22"
     await opened.commit([log.records(1).next()])
     await opened.commit([heard(log, 3, Authority().chain(Ed25519PrivateKey.generate(), uri))])
-    (waiting,) = counted(sink_url, Counting("billing")).waiting
-    assert (waiting.pod, waiting.uid, waiting.records) == (pod, "6a1f-22", 2)
+    (waiting,) = counted(sink_url, Counting("billing")).open
+    assert (waiting.pod, waiting.uid, waiting.pending) == (pod, "6a1f-22", 2)
 
 
 async def test_what_was_passed_over_has_the_fate_that_a_notice_gives_it(opened: Destination, sink_url: str) -> None:

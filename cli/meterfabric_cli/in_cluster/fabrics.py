@@ -179,7 +179,7 @@ def _wrong(fabric: FabricView) -> list[str]:
         rare = [f"{fate} {int(fabric.books[fate]):,}" for fate in _RARE if fabric.books.get(fate)]
         lines += [f"{name}: {', '.join(rare)} records; audit tells which"] if rare else []
         lines += [
-            f"{name}: {int(each['records']):,} of the abandoned were of pod {each['pod']}, which is gone"
+            f"{name}: pod {each['pod']} was gone before its log was closed, {int(each['records']):,} records abandoned"
             for each in fabric.books.get("abandonedBy") or []
         ]
     for sink in fabric.sinks:
