@@ -1,4 +1,4 @@
-"""The books of a fabric on a real cluster: what pods that are killed with their disks leave, told and never forgotten."""
+"""The books of a fabric on a real cluster: what pods killed with their disks leave is told, and never forgotten."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def test_books_are_balanced_while_everything_arrives_and_pods_close_their_logs(l
 
 
 def test_a_pod_killed_with_its_disk_is_told_as_abandoned_and_never_as_balanced(ledger: Installed) -> None:
-    """One pod's records the database refuses, so the sink hears how many there are; another's no relay ever hears of."""
+    """The database refuses the records of one pod, so the sink hears how many; of those of another no relay hears."""
     for name in ("refused", "cut-off"):
         ledger.apply(pod(ledger, name, 10, SHOP, then="time.sleep(3600)"))
     before = 40
