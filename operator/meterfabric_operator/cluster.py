@@ -156,6 +156,12 @@ class Cluster:
         """Put `body` in the object's place. Raises ApiError with status 409 where it changed meanwhile."""
         return await self._call("PUT", self._path(key), body=body, query=[("fieldManager", MANAGER)])
 
+    async def evict(self, body: Object) -> None:
+        """Ask for a pod's end, which budgets may forbid (policy/v1). Raises ApiError with status 429 where one does."""
+        metadata = body["metadata"]
+        path = self.kinds["Pod"].path(metadata["namespace"], metadata["name"], "eviction")
+        await self._call("POST", path, body=body)
+
     async def delete(self, key: Key) -> None:
         """Remove an object, and what it owns after it; it may be gone already."""
         try:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from meterfabric_operator import names
 from meterfabric_operator.books import Books
 from meterfabric_operator.identity import REPLACED, IdentityError
+from meterfabric_operator.injection import Proof
 from meterfabric_operator.objects import Object
 from meterfabric_operator.observed import Child, MeteringPod
 
@@ -81,16 +82,31 @@ def authority_replaced(fabric: str, when: str) -> str:
     )
 
 
-def producers_injected(pods: Iterable[MeteringPod], problem: str = "") -> Condition:
-    """Whether every pod that asks for a sidecar has one. ``problem``: why the policy doesn't act, or empty."""
+def producers_injected(pods: Iterable[MeteringPod], proof: Proof) -> Condition:
+    """Whether every pod that asks for a sidecar has one, and new ones get it, as a trial showed."""
     kind = "ProducersInjected"
     missing = sorted(f"{pod.namespace}/{pod.name} ({pod.why})" for pod in pods if pod.why)
-    if problem:
-        return Condition(kind, "False", "PolicyInactive", problem)
+    named = f"{len(missing)} pods are without a sidecar: {_listed(missing)}"
+    if proof.verdict == "Inactive":
+        message = (
+            f"a pod made on trial in namespace {proof.namespace} (a dry run, nothing is kept) came back without a"
+            " sidecar, and so do those that people make: see that the chart's MutatingAdmissionPolicy and the fabric's"
+            " binding are there and that the API server serves them (Kubernetes 1.36 or newer), or that the webhook's"
+            " pods are ready, where injection.mode is webhook"
+        )
+        return Condition(kind, "False", "PolicyInactive", f"{message}; {named}" if missing else message)
     if missing:
-        message = f"pods without a sidecar: {_listed(missing)}; delete them, so that they are made anew"
+        message = f"{named}; delete them, so that they are made anew, or let spec.injection.replace be Evict"
         return Condition(kind, "False", "SidecarsMissing", message)
-    return Condition(kind, "True", "AllInjected", "every pod that asks for a sidecar has one")
+    if proof.verdict == "Refused":
+        message = f"whether new pods get a sidecar isn't known, {proof.namespace} takes no pod on trial: {proof.said}"
+        return Condition(kind, "Unknown", "TrialRefused", message)
+    if proof.verdict == "Proven":
+        return Condition(kind, "True", "AllInjected", "every pod that asks for a sidecar has one, and new ones get it")
+    if proof.verdict == "Nowhere":
+        message = "no namespace has joined; one does by its label meterfabric.io/fabric: NAMESPACE.NAME of this fabric"
+        return Condition(kind, "True", "NoNamespace", message)
+    return Condition(kind, "Unknown", "Trying", "a pod is made on trial, to see whether it gets a sidecar")
 
 
 def books_balanced(books: Books | None, unheard: Sequence[str]) -> Condition:
@@ -162,7 +178,7 @@ def merged(
                 "message": condition.message[:32_000],
             }
         )
-    return sorted(made, key=lambda each: always.index(each["type"]) if each["type"] in always else -1)
+    return sorted(made, key=lambda each: always.index(each["type"]) if each["type"] in always else len(always))
 
 
 def changed(held: Iterable[Mapping[str, Any]], made: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -9,8 +9,11 @@ from datetime import datetime
 from meterfabric_operator.applying import Applier
 from meterfabric_operator.cluster import Cluster
 from meterfabric_operator.events import Events
+from meterfabric_operator.injection import Injection
+from meterfabric_operator.missing import Missing
 from meterfabric_operator.objects import Key
 from meterfabric_operator.observed import Observed
+from meterfabric_operator.replacing import Replacer
 from meterfabric_operator.secret_keeper import SecretKeeper
 from meterfabric_operator.settings import Settings
 
@@ -24,6 +27,9 @@ class Context:
     observed: Observed
     applier: Applier
     secrets: SecretKeeper
+    injection: Injection
+    missing: Missing
+    replacer: Replacer
     events: Events
     now: Callable[[], datetime]
     later: Callable[[Key, float], None]

@@ -38,6 +38,7 @@ async def delete_fabric(context: Context, body: Object, facts: FabricFacts) -> N
             await context.cluster.delete(Key("Secret", facts.namespace, name))
     # Also what owner references would remove: a pod that stops before its rights go can still say so.
     await context.applier.prune(kept, [each for each, child in held.items() if not child.sink])
+    context.injection.forget(facts.id)
     finalizers = [each for each in metadata["finalizers"] if each != FINALIZER]
     patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
     await context.cluster.patch(key, patch)

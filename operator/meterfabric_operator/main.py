@@ -20,9 +20,11 @@ from meterfabric_operator.census import Census
 from meterfabric_operator.cluster import connect
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
+from meterfabric_operator.injection import Injection
 from meterfabric_operator.kinds import FABRIC_CHILDREN, children, kinds
 from meterfabric_operator.lease import Lease
 from meterfabric_operator.meters import Meters
+from meterfabric_operator.missing import Missing
 from meterfabric_operator.objects import Key
 from meterfabric_operator.observed import Observed
 from meterfabric_operator.queue import Queue
@@ -30,6 +32,7 @@ from meterfabric_operator.reconcile_fabric import reconcile_fabric
 from meterfabric_operator.reconcile_injection import reconcile_injection
 from meterfabric_operator.reconcile_request import reconcile_request
 from meterfabric_operator.reconcile_sink import reconcile_sink
+from meterfabric_operator.replacing import Replacer
 from meterfabric_operator.scaling.autoscaler import Autoscaler
 from meterfabric_operator.scaling.meters import ScalingMeters
 from meterfabric_operator.secret_keeper import SecretKeeper
@@ -91,7 +94,10 @@ async def operate(settings: Settings, stop: Stop) -> None:
 
     queue: Queue[Key] = Queue(work, lease.held)
     watching = handlers.Watching(observed, queue.add)
-    meters = Meters(observed, watching, queue, applier, lease)
+    events = Events(cluster, identity)
+    injection = Injection(cluster, settings, time.monotonic)
+    replacer = Replacer(cluster, injection, events, time.monotonic)
+    meters = Meters(observed, watching, queue, applier, lease, injection, replacer)
 
     def now() -> datetime:
         return datetime.now(UTC)
@@ -106,7 +112,10 @@ async def operate(settings: Settings, stop: Stop) -> None:
         observed,
         applier,
         SecretKeeper(cluster, now),
-        Events(cluster, identity),
+        injection,
+        Missing(events),
+        replacer,
+        events,
         now,
         later,
     )

@@ -11,23 +11,34 @@ from prometheus_client.registry import Collector
 from meterfabric_operator.applying import Applier
 from meterfabric_operator.books import FATES, of_sink
 from meterfabric_operator.handlers import Watching
+from meterfabric_operator.injection import Injection
 from meterfabric_operator.lease import Lease
 from meterfabric_operator.objects import Key
 from meterfabric_operator.observed import Observed
 from meterfabric_operator.queue import Queue
+from meterfabric_operator.replacing import Replacer
 
 
 class Meters(Collector):
     """Registered in a registry of its own."""
 
     def __init__(
-        self, observed: Observed, watching: Watching, queue: Queue[Key], applier: Applier, lease: Lease
+        self,
+        observed: Observed,
+        watching: Watching,
+        queue: Queue[Key],
+        applier: Applier,
+        lease: Lease,
+        injection: Injection,
+        replacer: Replacer,
     ) -> None:
         self._observed = observed
         self._watching = watching
         self._queue = queue
         self._applier = applier
         self._lease = lease
+        self._injection = injection
+        self._replacer = replacer
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self.seconds = Histogram(
@@ -48,13 +59,23 @@ class Meters(Collector):
         pods = GaugeMetricFamily(
             "meterfabric_operator_pods", "Pods that ask for a sidecar.", labels=["fabric", "injected"]
         )
+        proven = GaugeMetricFamily(
+            "meterfabric_operator_injection_proven",
+            "Whether a pod made on trial got its sidecar.",
+            labels=["fabric"],
+        )
+        replaced = CounterMetricFamily(
+            "meterfabric_operator_replaced", "Pods evicted so that they get their sidecar.", labels=["fabric"]
+        )
         for key in self._observed.fabrics:
             fabric = f"{key.namespace}.{key.name}"
             found = self._observed.pods(self._observed.namespaces(fabric))
             missing = sum(bool(pod.why) for pod in found)
             pods.add_metric([fabric, "true"], len(found) - missing)
             pods.add_metric([fabric, "false"], missing)
-        yield pods
+            proven.add_metric([fabric], float(self._injection.known(fabric).verdict == "Proven"))
+            replaced.add_metric([fabric], self._replacer.evicted(fabric))
+        yield from (pods, proven, replaced)
         yield from self._books()
         yield _counter("events", "Events taken from watches.", self._watching.events)
         yield _counter("applied", "Objects applied.", self._applier.applied)

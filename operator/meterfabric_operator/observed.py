@@ -38,11 +38,19 @@ class Child:
 
 @dataclass(frozen=True)
 class MeteringPod:
-    """A pod that asks for a sidecar and hasn't ended. `why`: why it has none, empty where it has one."""
+    """A pod that asks for a sidecar and hasn't ended. `why`: why it has none, empty where it has one.
+
+    `owner`: the UID of its controller; `created`: as its metadata says; `replaceable`: whether its controller would
+    make another one in its place, with a sidecar, and nothing but that: a Job's work would begin anew.
+    """
 
     namespace: str
     name: str
     why: str
+    uid: str = ""
+    owner: str = ""
+    created: str = ""
+    replaceable: bool = False
 
 
 def child_of(body: Mapping[str, Any]) -> Child:
@@ -73,10 +81,21 @@ def metering_pod(body: Mapping[str, Any]) -> MeteringPod | None:
     if (metadata.get("labels") or {}).get(INJECT) != "true" or phase in ("Succeeded", "Failed"):
         return None
     injected = any(each["name"] == names.SIDECAR for each in spec.get("initContainers") or [])
+    hosted = bool(spec.get("hostNetwork"))
     why = "" if injected else "it was made while the policy didn't act"
-    if not injected and spec.get("hostNetwork"):
+    if not injected and hosted:
         why = "it uses the node's network, where ports may be taken and others listen"
-    return MeteringPod(metadata["namespace"], metadata["name"], why)
+    owner = next((each for each in metadata.get("ownerReferences") or [] if each.get("controller")), None)
+    ending = metadata.get("deletionTimestamp") is not None
+    return MeteringPod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        why=why,
+        uid=metadata.get("uid", ""),
+        owner=owner["uid"] if owner else "",
+        created=metadata.get("creationTimestamp", ""),
+        replaceable=owner is not None and owner["kind"] not in ("Job", "Node") and not hosted and not ending,
+    )
 
 
 class Observed:

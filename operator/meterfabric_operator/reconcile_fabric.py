@@ -15,6 +15,7 @@ from meterfabric_operator.deletion import delete_fabric
 from meterfabric_operator.identity import IdentityError
 from meterfabric_operator.objects import FINALIZER, Key, Object, key_of
 from meterfabric_operator.observed import Child
+from meterfabric_operator.producers import care, prove
 from meterfabric_operator.reporting import report
 from meterfabric_operator.scaling.outcome import shown
 from meterfabric_operator.secret_keeper import ROTATE, FabricKeys
@@ -93,9 +94,9 @@ async def reconcile_fabric(context: Context, key: Key) -> None:
         await context.applier.apply(wanted)
         held = context.observed.children_of(fabric.id)
         await context.applier.prune(map(key_of, wanted), [each for each, child in held.items() if not child.sink])
-    await _report(context, body, facts, identity)
+    due = await _report(context, body, facts, identity)
     # What a person brings back may lack the label by which it would be seen.
-    context.later(key, _LOOK_AGAIN if isinstance(identity, IdentityError) else context.settings.resync)
+    context.later(key, _LOOK_AGAIN if isinstance(identity, IdentityError) else due)
 
 
 async def _identity(context: Context, body: Object, facts: FabricFacts) -> FabricKeys | IdentityError:
@@ -115,7 +116,8 @@ def _roots_wanted(body: Object) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1
 
 
-async def _report(context: Context, body: Object, facts: FabricFacts, identity: FabricKeys | IdentityError) -> None:
+async def _report(context: Context, body: Object, facts: FabricFacts, identity: FabricKeys | IdentityError) -> float:
+    """Write what is; seconds until another look is due."""
     children = context.observed.children_of(facts.id)
     relays = children.get(Key("Deployment", facts.namespace, names.relay(facts.name)))
     pods = context.observed.pods(facts.namespaces)
@@ -145,11 +147,12 @@ async def _report(context: Context, body: Object, facts: FabricFacts, identity: 
     if not isinstance(identity, IdentityError):
         more["certificateExpiry"] = min([_time(identity.roots.not_after), *_expiries(context, facts)])
         more["sidecar"] = sidecar_values.build(facts)
+    proof = await prove(context, facts, more.get("sidecar"), pods)
     total = summed(each for each in books.values() if each is not None)
     if total is not None:
         more["books"] = total.status()
     unheard = [name for name, each in books.items() if each is None]
-    found = [c.ready(needed), *needed, c.producers_injected(pods), c.books_balanced(total, unheard)]
+    found = [c.ready(needed), *needed, c.producers_injected(pods, proof), c.books_balanced(total, unheard)]
     if facts.fabric.spec.relay.autoscaling is None:
         more["autoscaling"] = None
     else:
@@ -157,6 +160,7 @@ async def _report(context: Context, body: Object, facts: FabricFacts, identity: 
         scaling, more["autoscaling"] = shown(context.observed.scaling.get(key_of(body)), held)
         found += scaling
     await report(context, body, found, more)
+    return min(await care(context, facts, proof, pods), context.settings.resync)
 
 
 def _expiries(context: Context, facts: FabricFacts) -> list[str]:

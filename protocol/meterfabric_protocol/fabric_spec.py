@@ -139,6 +139,13 @@ class IdentitySpec(_Spec, frozen=True, kw_only=True):
     on_delete: Literal["Keep", "Delete"] = "Keep"
 
 
+class InjectionSpec(_Spec, frozen=True, kw_only=True):
+    """What becomes of pods that ask for a sidecar and were made without one."""
+
+    replace: Literal["Never", "Evict"] = "Never"
+    evictions_per_minute: Annotated[int, Meta(ge=1, le=600)] = 6
+
+
 class FabricLimits(_Spec, frozen=True, kw_only=True):
     """What all ends of the fabric hold records to."""
 
@@ -156,6 +163,7 @@ class FabricSpec(_Spec, frozen=True, kw_only=True):
     relay: Relay = Relay()
     sidecar: Sidecar = Sidecar()
     identity: IdentitySpec = IdentitySpec()
+    injection: InjectionSpec = InjectionSpec()
     limits: FabricLimits = FabricLimits()
 
 

@@ -88,7 +88,7 @@ def test_secrets_are_listed_where_fabrics_are_only_and_nothing_is_a_wildcard(par
 def test_pods_that_meter_share_a_namespace_with_no_secret_that_the_operator_reads() -> None:
     assert not [right for right in template("producers") if right[1] == "secrets"]
     writes = {right[1] for right in template("producers") if right[3] not in ("get", "list", "watch")}
-    assert writes == {"configmaps"}
+    assert writes == {"configmaps", "events", "pods", "pods/eviction"}
 
 
 def test_every_kind_that_is_watched_may_be_watched() -> None:

@@ -128,6 +128,8 @@ def test_defaults_are_those_of_the_types(kubernetes: Cluster) -> None:
         (fabric(sidecar={"batch": {"maxRecords": 100_000}}), "less than or equal to 65536"),
         (fabric(sidecar={"batch": {"maxDelay": "2s"}}), "sidecar.batch.maxDelay: at most 1s"),
         (fabric(sidecar={"compression": "gzip"}), 'supported values: "none", "zstd"'),
+        (fabric(injection={"replace": "Always"}), 'supported values: "Never", "Evict"'),
+        (fabric(injection={"evictionsPerMinute": 0}), "greater than or equal to 1"),
         (fabric(sidecar={"image": "evil:1"}), 'unknown field "spec.sidecar.image"'),
         (fabric(limits={"recordBytes": "5Mi"}), "limits.recordBytes: from 1Ki to 4Mi"),
         (fabric(limits={"recordBytes": "4Mi"}, sidecar={"spool": {"quota": "32Mi"}}), "limits.recordBytes: a record"),

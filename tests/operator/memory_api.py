@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from meterfabric_operator import names
 from meterfabric_operator.cluster import ApiError
 from meterfabric_operator.objects import MANAGER, Key, Object, key_of
 
@@ -30,6 +31,9 @@ class MemoryApi:
         self.held: dict[Key, Object] = {}
         self.log: list[tuple[str, Key]] = []
         self.away = False
+        self.injects = True
+        self.time = "2026-11-24T12:00:00Z"
+        self.budgeted: set[Key] = set()
         self._version = 0
 
     async def get(self, key: Key) -> Object | None:
@@ -49,9 +53,27 @@ class MemoryApi:
 
     async def create(self, body: Object, *, dry_run: bool = False) -> Object:
         key = key_of(body)
+        if dry_run:
+            self._reach()
+            return self.admit(copy.deepcopy(body))
         if key in self.held:
             raise ApiError(409, "AlreadyExists", str(key))
         return self._put("create", key, body)
+
+    def admit(self, pod: Object) -> Object:
+        """What admission makes of a pod."""
+        pod["metadata"]["creationTimestamp"] = self.time
+        if self.injects:
+            pod["spec"]["initContainers"] = [{"name": names.SIDECAR}]
+        return pod
+
+    async def evict(self, body: Object) -> None:
+        self._reach()
+        key = Key("Pod", body["metadata"]["namespace"], body["metadata"]["name"])
+        if key in self.budgeted:
+            raise ApiError(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
+        self.log.append(("evict", key))
+        self.held.pop(key, None)
 
     async def apply(self, body: Object) -> Object:
         key = key_of(body)

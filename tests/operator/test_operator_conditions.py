@@ -8,6 +8,7 @@ import pytest
 from meterfabric_operator import conditions as c
 from meterfabric_operator.books import Books
 from meterfabric_operator.identity import IdentityError
+from meterfabric_operator.injection import Proof
 from meterfabric_operator.observed import Child, MeteringPod
 
 
@@ -33,11 +34,34 @@ def test_every_sink_must_have_a_worker() -> None:
 
 def test_pods_without_a_sidecar_are_named_with_the_reason_and_not_all_of_thousands() -> None:
     pods = [MeteringPod("shop", f"web-{number}", "it was early") for number in range(12)]
-    found = c.producers_injected(pods)
-    assert found.status == "False"
+    found = c.producers_injected(pods, Proof("Proven", "shop"))
+    assert (found.status, found.reason) == ("False", "SidecarsMissing")
+    assert found.message.startswith("12 pods are without")
     assert "shop/web-0 (it was early)" in found.message
     assert "and 7 more" in found.message
-    assert c.producers_injected([MeteringPod("shop", "web", "")]).status == "True"
+
+
+@pytest.mark.parametrize(
+    ("proof", "status", "reason", "says"),
+    [
+        (Proof("Proven", "shop"), "True", "AllInjected", "new ones get it"),
+        (Proof("Nowhere"), "True", "NoNamespace", "meterfabric.io/fabric: NAMESPACE.NAME"),
+        (Proof("Untried"), "Unknown", "Trying", "on trial"),
+        (Proof("Refused", "shop", "exceeded quota"), "Unknown", "TrialRefused", "shop takes no pod .*: exceeded quota"),
+        (
+            Proof("Inactive", "shop"),
+            "False",
+            "PolicyInactive",
+            "in namespace shop .* MutatingAdmissionPolicy .* webhook",
+        ),
+    ],
+)
+def test_that_new_pods_get_a_sidecar_is_said_only_where_a_trial_showed_it(
+    proof: Proof, status: str, reason: str, says: str
+) -> None:
+    found = c.producers_injected([MeteringPod("shop", "web", "")], proof)
+    assert (found.status, found.reason) == (status, reason)
+    assert re.search(says, found.message)
 
 
 def test_a_fabric_is_ready_when_all_that_it_needs_is() -> None:

@@ -13,11 +13,14 @@ from meterfabric_operator.applying import Applier
 from meterfabric_operator.cluster import Cluster
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
+from meterfabric_operator.injection import Injection
 from meterfabric_operator.kinds import CLUSTER_CHILDREN, FABRIC_CHILDREN, children, kinds
+from meterfabric_operator.missing import Missing
 from meterfabric_operator.objects import FABRIC, Key, Object
 from meterfabric_operator.observed import Observed
 from meterfabric_operator.reconcile_fabric import facts_of
 from meterfabric_operator.reconcile_request import reconcile_request
+from meterfabric_operator.replacing import Replacer
 from meterfabric_operator.secret_keeper import SecretKeeper
 from meterfabric_operator.signer import SIGNER
 from tests.operator.facts import SETTINGS, facts
@@ -78,7 +81,11 @@ async def answer(server: Requests) -> None:
         raise AssertionError("an answered request is looked at again")
 
     applier, keeper, events = Applier(cluster, observed), SecretKeeper(cluster, now), Events(cluster, "me")
-    context = Context(LISTED, cluster, observed, applier, keeper, events, now, later)
+    injection = Injection(cluster, LISTED, lambda: 0.0)
+    replacer = Replacer(cluster, injection, events, lambda: 0.0)
+    context = Context(
+        LISTED, cluster, observed, applier, keeper, injection, Missing(events), replacer, events, now, later
+    )
     await reconcile_request(context, Key("CertificateSigningRequest", "", "r"))
 
 

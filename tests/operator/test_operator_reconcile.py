@@ -18,12 +18,15 @@ from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
 from meterfabric_operator.handlers import Watching
 from meterfabric_operator.identity import AuthorityMissing, IdentityError
+from meterfabric_operator.injection import Injection
 from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
+from meterfabric_operator.missing import Missing
 from meterfabric_operator.objects import FABRIC, FINALIZER, LET_GO, Key, Object
 from meterfabric_operator.observed import Observed
 from meterfabric_operator.reconcile_fabric import facts_of, read_fabric, reconcile_fabric
 from meterfabric_operator.reconcile_request import reconcile_request
 from meterfabric_operator.reconcile_sink import reconcile_sink
+from meterfabric_operator.replacing import Replacer
 from meterfabric_operator.secret_keeper import SecretKeeper
 from meterfabric_operator.sweep import sweep
 from meterfabric_protocol.fabric import API_VERSION
@@ -49,19 +52,29 @@ class World:
         self.api = MemoryApi()
         self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
         self.looked: list[Key] = []
+        self.later: dict[Key, float] = {}
         self.observed = Observed()
         self.watching = Watching(self.observed, self.looked.append)
         cluster = cast(Cluster, self.api)
         self.api.kinds = kinds(SETTINGS.admission_api)  # type: ignore[attr-defined]
+        events = Events(cluster, "replica")
+
+        def clock() -> float:
+            return self.now.timestamp()
+
+        injection = Injection(cluster, SETTINGS, clock)
         self.context = Context(
             SETTINGS,
             cluster,
             self.observed,
             Applier(cluster, self.observed),
             SecretKeeper(cluster, lambda: self.now),
-            Events(cluster, "replica"),
+            injection,
+            Missing(events),
+            Replacer(cluster, injection, events, clock),
+            events,
             lambda: self.now,
-            lambda key, seconds: None,
+            lambda key, seconds: self.later.update({key: seconds}),
         )
 
     def put(self, kind: str, name: str, namespace: str = "metering", **body: Any) -> None:
@@ -265,6 +278,79 @@ async def test_records_of_a_pod_that_is_gone_unbalance_the_books() -> None:
     assert (status["books"]["accepted"], status["books"]["abandoned"]) == (17, 7)
     assert status["sinks"][0]["books"] == status["books"]
     assert made.events().count("RecordsAbandoned") == 1
+
+
+def unmetered(made: World, name: str, uid: str, owner: str = "rs-1", **metadata: Any) -> None:
+    """A pod without its sidecar, as watching tells it."""
+    metadata |= {
+        "uid": uid,
+        "labels": {"meterfabric.io/inject": "true"},
+        "creationTimestamp": "2026-11-24T11:00:00Z",
+        "ownerReferences": [{"uid": owner, "kind": "ReplicaSet", "controller": True}] if owner else [],
+    }
+    made.put("Pod", name, "shop", metadata=metadata, spec={})
+    made.watching.pod(made.api.held[Key("Pod", "shop", name)], False)
+
+
+async def test_a_fabric_whose_admission_doesnt_act_says_what_to_look_at_and_says_when_it_does_again() -> None:
+    made = world()
+    made.api.injects = False
+    for _ in range(6):
+        await made.reconcile(1)
+        made.now += timedelta(seconds=3)
+    condition = made.condition(DEMO, "ProducersInjected")
+    assert (condition["status"], condition["reason"]) == ("False", "PolicyInactive")
+    assert "namespace shop" in condition["message"]
+    assert made.events().count("PolicyInactive") == 1
+    made.api.injects = True
+    made.now += timedelta(seconds=made.later[DEMO])
+    await made.reconcile(1)
+    condition = made.condition(DEMO, "ProducersInjected")
+    assert (condition["status"], condition["reason"]) == ("True", "AllInjected")
+
+
+async def test_pods_without_a_sidecar_are_told_at_the_fabric_and_at_the_pods_and_left_alone() -> None:
+    made = world()
+    await made.reconcile()
+    for number in range(12):
+        unmetered(made, f"web-{number}", f"u-{number}")
+    await made.reconcile()
+    condition = made.condition(DEMO, "ProducersInjected")
+    assert condition["reason"] == "SidecarsMissing"
+    assert condition["message"].startswith("12 pods are without a sidecar: shop/web-0 (")
+    assert made.events().count("SidecarsMissing") == 1
+    assert made.events().count("SidecarMissing") == 10
+    assert not [key for verb, key in made.api.log if verb == "evict"]
+
+
+async def test_where_the_fabric_asks_they_are_evicted_at_its_rate() -> None:
+    made = world(injection={"replace": "Evict", "evictionsPerMinute": 2})
+    await made.reconcile()
+    for number in range(3):
+        unmetered(made, f"web-{number}", f"u-{number}")
+    evicted = []
+    for _ in range(6):
+        made.api.log.clear()
+        await made.reconcile(2)
+        evicted.append([key.name for verb, key in made.api.log if verb == "evict"])
+        made.now += timedelta(seconds=15)
+    assert evicted == [["web-0"], [], ["web-1"], [], ["web-2"], []]
+    assert made.events().count("ReplacedForSidecar") == 3
+
+
+async def test_nothing_is_evicted_while_injection_isnt_proven() -> None:
+    made = world(injection={"replace": "Evict", "evictionsPerMinute": 600})
+    await made.reconcile()
+    made.api.injects = False
+    unmetered(made, "web-0", "u-0")
+    for _ in range(10):
+        await made.reconcile(1)
+        made.now += timedelta(seconds=5)
+    assert not [key for verb, key in made.api.log if verb == "evict"]
+    made.api.injects = True
+    made.now += timedelta(seconds=60)
+    await made.reconcile(1)
+    assert [key.name for verb, key in made.api.log if verb == "evict"] == ["web-0"]
 
 
 async def test_a_deleted_fabric_waits_for_what_is_pending_unless_it_is_let_go() -> None:
