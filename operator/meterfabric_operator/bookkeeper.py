@@ -1,4 +1,4 @@
-"""Asking sinks for their books, one worker of each once a minute, and telling who of those that wait is gone."""
+"""Asking sinks for their books, a worker of each once a minute, and telling who of those that wait is gone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 EVERY: Final = 60.0
 TICK: Final = 5.0
-"""How soon a sink is asked that has its first worker."""
+"""How soon a sink is asked that was never heard and has a worker that is ready."""
 _QUIET: Final = 60.0
 """What a pod that is gone had sent may arrive for so long."""
 _WORKERS: Final = "app.kubernetes.io/name=meterfabric,app.kubernetes.io/component=sink"
@@ -31,14 +31,17 @@ _AT_A_TIME = 8
 
 
 def address(pods: Iterable[Object]) -> str | None:
-    """Where the pages of a worker that is ready are."""
-    for pod in pods:
-        status = pod.get("status") or {}
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
-        if ready and status.get("podIP"):
-            host = status["podIP"]
-            return f"http://[{host}]:{names.SINK_PAGES}" if ":" in host else f"http://{host}:{names.SINK_PAGES}"
-    return None
+    """Where the pages of a worker are: of one that is ready, else of one that runs: it may read what it can't write."""
+    statuses = [pod["status"] for pod in pods if (pod.get("status") or {}).get("podIP")]
+    running = [each for each in statuses if each.get("phase") == "Running"]
+    if not running:
+        return None
+    host = max(running, key=_is_ready)["podIP"]
+    return f"http://[{host}]:{names.SINK_PAGES}" if ":" in host else f"http://{host}:{names.SINK_PAGES}"
+
+
+def _is_ready(status: Object) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or [])
 
 
 class Bookkeeper:
@@ -70,9 +73,11 @@ class Bookkeeper:
             while True:
                 await may.wait()
                 now = time.monotonic()
-                known = {key for key in self._observed.sinks if self._observed.has_worker(key)}
-                self._heard &= known
-                due = known if now >= again else known - self._heard
+                ready = {key: self._observed.workers(key) for key in self._observed.sinks}
+                self._heard &= ready.keys()
+                due = {key for key, count in ready.items() if count is not None and (now >= again or count)}
+                if now < again:
+                    due -= self._heard
                 if now >= again:
                     again = now + EVERY
                 if due:

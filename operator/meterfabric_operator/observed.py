@@ -187,10 +187,10 @@ class Observed:
         held = self._pods.get(namespace, {})
         return uid in held if uid else any(each.name == pod for each in held.values())
 
-    def has_worker(self, key: Key) -> bool:
-        """Whether a worker of a sink is ready. ``key``: the sink's."""
+    def workers(self, key: Key) -> int | None:
+        """How many workers of a sink are ready, None where it has no workload yet. ``key``: the sink's."""
         workloads = (Key(kind, key.namespace, names.sink(key.name)) for kind in ("Deployment", "StatefulSet"))
-        return any(self.children[each].ready > 0 for each in workloads if each in self.children)
+        return next((self.children[each].ready for each in workloads if each in self.children), None)
 
     def sinks_of(self, namespace: str, fabric: str) -> list[Object]:
         """The sinks of a fabric, sorted by name, those that are being deleted too."""

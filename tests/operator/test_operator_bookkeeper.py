@@ -1,6 +1,7 @@
 """Asking for books: a worker that is ready, once a minute, and who is gone only after a live read."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -18,21 +19,23 @@ from tests.operator.memory_api import MemoryApi
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LONG_AGO = int(NOW.timestamp()) - 90
+CHILD = Child("s", "d", "metering.demo", "billing", 1, 1, settled=True)
 SINK, FABRIC = Key("MeteringSink", "metering", "billing"), Key("MeteringFabric", "metering", "demo")
 
 
 def worker(address: str | None, ready: str = "True") -> dict[str, Any]:
-    return {"status": {"podIP": address, "conditions": [{"type": "Ready", "status": ready}]}}
+    return {"status": {"podIP": address, "phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}}
 
 
 def log_of(pod: str, uid: str, records: int, since: int = LONG_AGO) -> dict[str, Any]:
     return {"namespace": "shop", "pod": pod, "uid": uid, "pending": records, "since": since}
 
 
-def test_a_worker_that_is_ready_is_asked() -> None:
+def test_a_worker_that_is_ready_is_asked_or_else_one_that_runs() -> None:
     pods = [worker("10.0.0.1", "False"), worker(None), worker("10.0.0.2")]
     assert address(pods) == f"http://10.0.0.2:{names.SINK_PAGES}"
     assert address([worker("fd00::1")]) == f"http://[fd00::1]:{names.SINK_PAGES}"
+    assert address([worker("10.0.0.1", "False")]) == f"http://10.0.0.1:{names.SINK_PAGES}"
     assert address([]) is None
 
 
@@ -52,8 +55,8 @@ class Asked:
         self.asked += 1
         return web.json_response(self.page)
 
-    def ready(self) -> None:
-        child = Child("s", "d", "metering.demo", "billing", 1, 1, settled=True)
+    def ready(self, workers: int = 1) -> None:
+        child = dataclasses.replace(CHILD, ready=workers)
         self.observed.children[Key("Deployment", "metering", names.sink("billing"))] = child
 
     def pod(self, name: str, uid: str, phase: str = "Running") -> None:
@@ -96,8 +99,18 @@ async def test_changed_books_have_sink_and_fabric_looked_at_once(asked: Asked) -
     assert asked.looked == [SINK, FABRIC]
 
 
-async def test_a_sink_without_a_worker_that_is_ready_isnt_asked(asked: Asked) -> None:
+@pytest.mark.parametrize("workers", [None, 0])
+async def test_a_sink_is_first_asked_when_it_has_a_worker_that_is_ready(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, workers: int | None
+) -> None:
+    """Or in a minute: what isn't ready may be a destination that refuses one log."""
+    monkeypatch.setattr("meterfabric_operator.bookkeeper.EVERY", 3600.0)
+    asked.api.away = True  # so that the first round asks nobody
+    if workers is not None:
+        asked.ready(workers)
     running = asyncio.create_task(asked.run())
+    await asyncio.sleep(0.05)
+    asked.api.away = False
     await asyncio.sleep(0.05)
     assert asked.asked == 0
     asked.ready()
