@@ -10,10 +10,13 @@ from meterfabric_operator.applying import Applier
 from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.context import Context
 from meterfabric_operator.events import Events
+from meterfabric_operator.injection import Injection
 from meterfabric_operator.kinds import FABRIC_CHILDREN, children
+from meterfabric_operator.missing import Missing
 from meterfabric_operator.objects import MANAGED_BY, MANAGER, Key, Object, key_of
 from meterfabric_operator.observed import Observed
 from meterfabric_operator.reconcile_injection import reconcile_injection
+from meterfabric_operator.replacing import Replacer
 from meterfabric_operator.secret_keeper import SecretKeeper
 from meterfabric_operator.settings import WebhookPart
 from meterfabric_operator.webhook_certificate import SERVING, overlap, read
@@ -57,13 +60,17 @@ class World:
         self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
         self.again: list[float] = []
         cluster, observed = cast(Cluster, self.api), Observed()
+        events, injection = Events(cluster, "replica"), Injection(cluster, WEBHOOK, lambda: 0.0)
         self.context = Context(
             dataclasses.replace(WEBHOOK, **settings),
             cluster,
             observed,
             Applier(cluster, observed),
             SecretKeeper(cluster, lambda: self.now),
-            Events(cluster, "replica"),
+            injection,
+            Missing(events),
+            Replacer(cluster, injection, events, lambda: 0.0),
+            events,
             lambda: self.now,
             lambda key, seconds: self.again.append(seconds),
         )
