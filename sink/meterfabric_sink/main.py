@@ -59,7 +59,9 @@ async def serve_sink(settings: Settings, stop: Stop) -> None:
     own = OwnChain(settings.chain, store)
     meters = Meters()
     links = Links(settings, key, own)
-    worker = Worker(core, store, links.reply, meters, group_bytes=settings.group_bytes)
+    worker = Worker(
+        core, store, links.reply, meters, group_bytes=settings.group_bytes, group_batches=settings.group_batches
+    )
     links.take = worker.take
     health = Health(worker, links)
     app = web.Application()

@@ -31,6 +31,9 @@ class Settings:
     """Bytes a relay may have unanswered here."""
     group_bytes: int = 8 << 20
     """Bytes committed at once at most."""
+    group_batches: int = 128
+    """Batches committed at once at most: none of them is answered before all are judged, and whoever waits for longer
+    than its patience sends everything once more."""
     max_message: int = 9 << 20
     record_bytes: int = 262_144
     """Longest record; all ends of a fabric share it."""

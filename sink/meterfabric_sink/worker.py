@@ -52,14 +52,16 @@ class Worker:
         meters: Meters,
         *,
         group_bytes: int,
+        group_batches: int,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """``reply(item, body, signature)`` sends an answer; ``group_bytes`` bounds one commit."""
+        """``reply(item, body, signature)`` sends an answer; ``group_bytes`` and ``group_batches`` bound one commit."""
         self._core = core
         self._destination = destination
         self._reply = reply
         self._meters = meters
         self._group_bytes = group_bytes
+        self._group_batches = group_batches
         self._wall = wall
         self._inbox: deque[Incoming] = deque()
         self._arrived = asyncio.Event()
@@ -96,7 +98,9 @@ class Worker:
     def _group(self) -> list[Incoming]:
         group: list[Incoming] = []
         size = 0
-        while self._inbox and (not group or size + len(self._inbox[0].payload or b"") <= self._group_bytes):
+        while self._inbox and len(group) < self._group_batches:
+            if group and size + len(self._inbox[0].payload or b"") > self._group_bytes:
+                break
             item = self._inbox.popleft()
             size += len(item.payload or b"")
             group.append(item)

@@ -146,6 +146,7 @@ class MadeSink:
             lambda item, body, signature: self.answers.append(msgspec.msgpack.decode(body, type=Answer).kind),
             Meters(),
             group_bytes=8 << 20,
+            group_batches=128,
             wall=lambda: self.wall,
         )
         running = asyncio.create_task(worker.run())

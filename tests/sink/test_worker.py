@@ -34,6 +34,30 @@ async def test_batches_in_order_get_receipts_in_order(tmp_path: Path) -> None:
         await bench.until(lambda: bench.worker.idle)
 
 
+class Counting(SqliteDestination):
+    """A destination that remembers how many batches each commit had."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.commits: list[int] = []
+
+    async def commit(self, updates: Sequence[LogUpdate]) -> None:
+        self.commits.append(sum(len(update.batches) for update in updates))
+        await super().commit(updates)
+
+
+async def test_many_small_batches_are_answered_some_at_a_time(tmp_path: Path) -> None:
+    store = Counting(tmp_path / "records.db")
+    async with running(tmp_path, store) as bench:
+        log = Log(bench.authority, "web-0")
+        for _ in range(200):
+            bench.worker.take(log.seal(1))
+        await bench.until(lambda: len(bench.answers) == 200)
+        assert bench.kinds() == ["receipt"] * 200
+        assert sum(store.commits) == 200
+        assert max(store.commits) == 64
+
+
 async def test_a_batch_beyond_the_position_is_answered_with_that_position(tmp_path: Path) -> None:
     async with running(tmp_path, SqliteDestination(tmp_path / "records.db")) as bench:
         log = Log(bench.authority, "web-0")

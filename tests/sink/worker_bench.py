@@ -67,7 +67,7 @@ class Bench:
         )
         self.store = store
         self.answers: list[tuple[Incoming, answers.Answer]] = []
-        self.worker = Worker(core, self.store, self._reply, Meters(), group_bytes=1 << 20)
+        self.worker = Worker(core, self.store, self._reply, Meters(), group_bytes=1 << 20, group_batches=64)
 
     def _reply(self, item: Incoming, body: bytes, signature: bytes) -> None:
         answers.verify(body, signature, self.key.public_key().public_bytes_raw())
