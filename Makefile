@@ -24,6 +24,8 @@ BENCH ?=
 KUBERNETES ?= 1.37.2
 NODES ?= 1
 MATRIX ?= 1.36.3 1.35.4
+# Of bench-cluster.
+FABRICS ?= 1000
 
 # Go comes from the machine, or, where it has none, from the wheel that `setup` installs. It fetches no other toolchain.
 export PATH := $(PATH):$(abspath $(BIN))
@@ -35,7 +37,7 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  variables: PYTHON=$(PYTHON) VENV=$(VENV) SECONDS=$(SECONDS) N=$(N) DEMO_DIR=$(DEMO_DIR) BENCH=$(BENCH) KUBERNETES=$(KUBERNETES) NODES=$(NODES)"
+	@echo "  variables: PYTHON=$(PYTHON) VENV=$(VENV) SECONDS=$(SECONDS) N=$(N) DEMO_DIR=$(DEMO_DIR) BENCH=$(BENCH) KUBERNETES=$(KUBERNETES) NODES=$(NODES) FABRICS=$(FABRICS)"
 
 # ---------------------------------------------------------------------------------------------------------- environment
 
@@ -178,3 +180,7 @@ demo: setup ## meter this machine through a local fabric, kill a relay on the wa
 .PHONY: bench
 bench: setup $(STAMPS)/bench ## measure this machine, beside NATS JetStream; BENCH="whole_way memory" picks
 	$(BIN)/python -m bench.run $(BENCH)
+
+.PHONY: bench-cluster
+bench-cluster: $(STAMPS)/cluster $(STAMPS)/images ## measure the operator on a Kubernetes of its own, as root: starting, and FABRICS with 5 pods each
+	FABRICS=$(FABRICS) KUBERNETES=$(KUBERNETES) $(BIN)/python -m bench.run starting crowded

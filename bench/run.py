@@ -9,7 +9,7 @@ import argparse
 import time
 from collections.abc import Callable
 
-from bench import accept, audit, backlog, machine, memory, postgres, receipts, whole_way
+from bench import accept, audit, backlog, crowded, machine, memory, postgres, receipts, starting, whole_way
 from bench.report import progress
 
 MEASURES: dict[str, Callable[[], None]] = {
@@ -20,15 +20,19 @@ MEASURES: dict[str, Callable[[], None]] = {
     "memory": memory.measure,
     "audit": audit.measure,
     "backlog": backlog.measure,
+    "starting": starting.measure,
+    "crowded": crowded.measure,
 }
-BY_NAME_ONLY = {"backlog"}
-"""What takes minutes and tens of gigabytes is measured when it is asked for."""
+BY_NAME_ONLY = {"backlog", "starting", "crowded"}
+"""What takes many minutes, tens of gigabytes, or a cluster is measured when it is asked for."""
 
 
 def main() -> None:
     """Tell the machine, then measure."""
     parser = argparse.ArgumentParser(description="Measure Meterfabric on this machine, beside NATS JetStream.")
-    parser.add_argument("name", nargs="*", help=f"of: {', '.join(MEASURES)} (default: all but backlog)")
+    parser.add_argument(
+        "name", nargs="*", help=f"of: {', '.join(MEASURES)} (default: all but {', '.join(sorted(BY_NAME_ONLY))})"
+    )
     names = parser.parse_args().name or [name for name in MEASURES if name not in BY_NAME_ONLY]
     unknown = set(names) - set(MEASURES)
     if unknown:

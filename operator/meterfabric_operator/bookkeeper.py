@@ -28,6 +28,8 @@ _QUIET: Final = 60.0
 _WORKERS: Final = "app.kubernetes.io/name=meterfabric,app.kubernetes.io/component=sink"
 _CALL = aiohttp.ClientTimeout(total=15.0)
 _AT_A_TIME = 8
+_PAGE = 100
+"""Pods of one answer: none of them is kept."""
 
 
 def address(pods: Iterable[Object]) -> str | None:
@@ -86,16 +88,18 @@ class Bookkeeper:
                 await asyncio.sleep(TICK)
 
     async def _workers(self) -> dict[Key, str]:
-        """Where the pages of a worker of each sink are, by a request for each listed namespace, or for all."""
-        pods: dict[Key, list[Object]] = {}
+        """Where the pages of a worker of each sink are, by a few requests for each listed namespace, or for all."""
+        found: dict[Key, str] = {}
         try:
             for namespace in self._namespaces or ("",):
-                for pod in await self._cluster.list("Pod", _WORKERS, namespace):
-                    name = pod["metadata"]["labels"].get(SINK, "")
-                    pods.setdefault(Key("MeteringSink", pod["metadata"]["namespace"], name), []).append(pod)
+                async for page in self._cluster.pages("Pod", _WORKERS, namespace, _PAGE):
+                    for pod in page.get("items", []):
+                        name = pod["metadata"]["labels"].get(SINK, "")
+                        if (url := address([pod])) is not None:
+                            found.setdefault(Key("MeteringSink", pod["metadata"]["namespace"], name), url)
         except UNREACHABLE as error:
             log.info("workers of sinks can't be listed", extra={"reason": str(error)})
-        return {key: url for key, found in pods.items() if (url := address(found)) is not None}
+        return found
 
     async def _ask(self, session: aiohttp.ClientSession, key: Key, url: str | None) -> None:
         if url is None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meterfabric_operator.scaling.outcome import Outcome
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Child:
     """One of ours. `state`: equal as long as nobody changed it. `applied`: the digest of what it was applied from."""
 
@@ -36,7 +36,7 @@ class Child:
     """Replicas that there are, of whatever version."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MeteringPod:
     """A pod that asks for a sidecar and hasn't ended. `why`: why it has none, empty where it has one.
 

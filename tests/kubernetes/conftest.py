@@ -5,15 +5,12 @@ CLUSTER=NAME in the environment takes one that `make cluster-up` left, for who i
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cluster import cluster, versions
 from tests.cluster.cluster import Cluster
-from tests.kubernetes.installed import SYSTEM, Installed, helm, images, set_up
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.kubernetes.installed import Installed, images, install_kinds, set_up
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +19,12 @@ def kubernetes() -> Iterator[Cluster]:
     held = os.environ.get("CLUSTER")
     if held:
         found = cluster.find(held, print)
-        _install(found)
+        install_kinds(found)
         yield found
         return
     version = os.environ.get("KUBERNETES") or versions.DEFAULT
     with cluster.temporary("kinds", version, 1, print) as made:
-        _install(made)
+        install_kinds(made)
         yield made
 
 
@@ -37,17 +34,3 @@ def installed(kubernetes: Cluster) -> Installed:
     made = images(kubernetes)
     set_up(made)
     return made
-
-
-def _install(made: Cluster) -> None:
-    helm(
-        made,
-        "upgrade",
-        "--install",
-        "kinds",
-        str(ROOT / "charts" / "meterfabric-crds"),
-        "-n",
-        SYSTEM,
-        "--create-namespace",
-    )
-    made.kubectl("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/part-of=meterfabric")

@@ -106,6 +106,21 @@ def helm(kubernetes: Cluster, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
+def install_kinds(kubernetes: Cluster) -> None:
+    """Install the chart of the kinds, and wait until the API server serves them."""
+    helm(
+        kubernetes,
+        "upgrade",
+        "--install",
+        "kinds",
+        str(ROOT / "charts" / "meterfabric-crds"),
+        "-n",
+        SYSTEM,
+        "--create-namespace",
+    )
+    kubernetes.kubectl("wait", "--for=condition=Established", "crd", "-l", "app.kubernetes.io/part-of=meterfabric")
+
+
 def images(kubernetes: Cluster) -> Installed:
     """Build what isn't built, and give it to every node."""
     made = [product.image(target, print) for target in ("dataplane", "operator")]
@@ -132,7 +147,7 @@ def database(installed: Installed) -> list[dict[str, Any]]:
         "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "scratch", "mountPath": "/tmp"}],
     }
-    volumes = [{"name": name, "emptyDir": {}} for name in ("data", "scratch")]
+    volumes: list[dict[str, Any]] = [{"name": name, "emptyDir": {}} for name in ("data", "scratch")]
     return [
         {
             "apiVersion": "apps/v1",

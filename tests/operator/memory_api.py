@@ -2,7 +2,7 @@
 
 import copy
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from meterfabric_operator import names
@@ -50,6 +50,11 @@ class MemoryApi:
             and namespace in ("", key.namespace)
             and wanted.items() <= body["metadata"].get("labels", {}).items()
         ]
+
+    async def pages(self, kind: str, selector: str, namespace: str, limit: int) -> AsyncIterator[Object]:
+        found = await self.list(kind, selector, namespace)
+        for first in range(0, max(len(found), 1), limit):
+            yield {"metadata": {"resourceVersion": str(self._version)}, "items": found[first : first + limit]}
 
     async def create(self, body: Object, *, dry_run: bool = False) -> Object:
         key = key_of(body)
