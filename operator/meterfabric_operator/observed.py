@@ -187,10 +187,15 @@ class Observed:
         held = self._pods.get(namespace, {})
         return uid in held if uid else any(each.name == pod for each in held.values())
 
+    def workload(self, key: Key) -> Child | None:
+        """What runs a sink's workers. ``key``: the sink's."""
+        kinds = (Key(kind, key.namespace, names.sink(key.name)) for kind in ("Deployment", "StatefulSet"))
+        return next((self.children[each] for each in kinds if each in self.children), None)
+
     def workers(self, key: Key) -> int | None:
         """How many workers of a sink are ready, None where it has no workload yet. ``key``: the sink's."""
-        workloads = (Key(kind, key.namespace, names.sink(key.name)) for kind in ("Deployment", "StatefulSet"))
-        return next((self.children[each].ready for each in workloads if each in self.children), None)
+        found = self.workload(key)
+        return None if found is None else found.ready
 
     def sinks_of(self, namespace: str, fabric: str) -> list[Object]:
         """The sinks of a fabric, sorted by name, those that are being deleted too."""

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from meterfabric_operator import conditions as c
-from meterfabric_operator import fabric_children, names
+from meterfabric_operator import fabric_children
 from meterfabric_operator.books import of_sink
 from meterfabric_operator.children import sink_workload
 from meterfabric_operator.context import Context
@@ -61,16 +61,7 @@ async def reconcile_sink(context: Context, key: Key) -> None:
 
 
 async def _report(context: Context, body: Object, facts: SinkFacts, identity: SinkIdentity) -> None:
-    workload = next(
-        (
-            child
-            for each, child in context.observed.children.items()
-            if each.namespace == facts.of.namespace
-            and each.name == names.sink(facts.name)
-            and each.kind in ("Deployment", "StatefulSet")
-        ),
-        None,
-    )
+    workload = context.observed.workload(key_of(body))
     ready, replicas = (workload.ready, workload.replicas) if workload else (0, 0)
     wanted = facts.sink.spec.workers
     if ready:
