@@ -20,6 +20,7 @@ pytestmark = pytest.mark.cluster
 SYSTEM = "meterfabric-system"
 KINDS = ("meteringfabrics.meterfabric.io", "meteringsinks.meterfabric.io")
 LISTED: Object = {"namespaces": {"fabrics": ["metering"], "producers": ["shop", "bazaar", "metering"]}}
+WEBHOOK: Object = {"injection": {"mode": "webhook"}}
 # Nothing of it is to run here.
 STILL: Object = {"replicas": 1, "image": {"pullPolicy": "Never"}}
 SECONDS = 60
@@ -79,6 +80,8 @@ def may(kubernetes: Cluster, right: Right) -> bool:
     [
         {},
         LISTED,
+        WEBHOOK,
+        {**WEBHOOK, **LISTED},
         {
             "image": {"operator": {"digest": "sha256:" + "0" * 64}, "pullSecrets": ["registry"]},
             "nodeSelector": {"disk": "ssd"},
@@ -87,7 +90,7 @@ def may(kubernetes: Cluster, right: Right) -> bool:
             "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
         },
     ],
-    ids=["everywhere", "listed", "scheduled"],
+    ids=["everywhere", "listed", "webhook", "webhook-listed", "scheduled"],
 )
 def test_everything_that_is_rendered_is_taken(kubernetes: Cluster, helmed: Helm, values: Object) -> None:
     objects = helmed.rendered(values, release="dry", namespace=SYSTEM)
