@@ -1,13 +1,16 @@
 """Meterfabric installed in a test's cluster by its charts, with a PostgreSQL in a pod."""
 
+import hashlib
 import json
 import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tests.cluster import product
+from meterfabric_operator.kinds import children
+from meterfabric_operator.settings import Settings
+from tests.cluster import builder, paths, product, versions
 from tests.cluster.cluster import Cluster
 from tests.cluster.wait import until
 
@@ -66,7 +69,17 @@ class Installed:
         """What helm printed. Raises CalledProcessError."""
         return helm(self.kubernetes, *arguments)
 
-    def install(self, *options: str) -> None:
+    @property
+    def child_kinds(self) -> tuple[str, ...]:
+        """Kinds of what the operator makes here for fabrics."""
+        return children(Settings(namespace=SYSTEM, image=self.dataplane, injection=self.mode))
+
+    @property
+    def mode(self) -> Literal["policy", "webhook"]:
+        """How pods get their sidecars where nothing else is said: as whoever has this Kubernetes would choose."""
+        return "policy" if versions.minor(self.kubernetes.plan.version) >= 36 else "webhook"
+
+    def install(self, *options: str, mode: str = "") -> None:
         """Install the charts, or upgrade to them."""
         charts = ROOT / "charts"
         values = {
@@ -74,6 +87,7 @@ class Installed:
                 "operator": dict(zip(("repository", "tag"), self.operator.rsplit(":", 1), strict=True)),
                 "dataplane": dict(zip(("repository", "tag"), self.dataplane.rsplit(":", 1), strict=True)),
             },
+            "injection": {"mode": mode or self.mode},
         }
         file = self.kubernetes.plan.folder / "values.json"
         file.write_text(json.dumps(values))
@@ -84,8 +98,10 @@ class Installed:
 
     def sql(self, query: str, database: str = "postgres") -> list[list[str]]:
         """The rows of a query in one of the pod's databases."""
-        client = ["psql", "-d", database, "-AtF", "\t", "-c", query]
-        found = self.kubectl("exec", "-n", METERING, "deploy/database", "--", *client)
+        client = ["/postgresql/psql", "-h", "127.0.0.1", "-U", "usage", "-d", database, "-AtF", "\t", "-c", query]
+        found = self.kubectl(
+            *("exec", "-n", METERING, "deploy/database", "--", "env", f"PGPASSWORD={PASSWORD}", *client)
+        )
         return [line.split("\t") for line in found.splitlines()]
 
     def records(self, source: str) -> int:
@@ -120,10 +136,17 @@ def install_kinds(kubernetes: Cluster) -> None:
 
 def images(kubernetes: Cluster) -> Installed:
     """Build what isn't built, and give it to every node."""
-    made = [product.image(target, print) for target in ("dataplane", "operator", "postgres")]
+    made = [product.image(target, print) for target in ("dataplane", "operator")]
     for each in made:
         kubernetes.load_image(each.archive)
-    return Installed(kubernetes, *(each.name for each in made))
+    folder = Path(__file__).parent / "postgres"
+    name = f"meterfabric.io/test-postgres:{hashlib.sha256((folder / 'Dockerfile').read_bytes()).hexdigest()[:12]}"
+    archive = paths.images() / f"{name.rpartition('/')[2].replace(':', '-')}.tar"
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        builder.build(folder, "postgres", name, archive, print)
+    kubernetes.load_image(archive)
+    return Installed(kubernetes, made[0].name, made[1].name, name)
 
 
 def database(installed: Installed) -> list[dict[str, Any]]:
@@ -133,7 +156,6 @@ def database(installed: Installed) -> list[dict[str, Any]]:
         "name": "postgres",
         "image": installed.database,
         "imagePullPolicy": "IfNotPresent",
-        "args": ["-c", "fsync=off"],
         "env": [{"name": "PASSWORD", "value": PASSWORD}],
         "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "scratch", "mountPath": "/tmp"}],

@@ -264,7 +264,7 @@ def test_a_namespace_that_didnt_join_may_not_even_ask(installed: Installed) -> N
 
 def test_every_child_that_is_deleted_comes_back(installed: Installed) -> None:
     before = children(installed)
-    assert {kind for kind, _, _ in before} == set(FABRIC_CHILDREN) - {"StatefulSet"}
+    assert {kind for kind, _, _ in before} == set(installed.child_kinds) - {"StatefulSet"}
     for kind, where, name in before:
         inside = ["-n", where] if where else []
         installed.kubectl("delete", kind.lower(), name, *inside, "--wait=true")

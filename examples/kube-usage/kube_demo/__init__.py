@@ -1,1 +1,0 @@
-"""`make demo`, in parts: where it runs, what it applies, what it shows."""
