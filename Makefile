@@ -19,6 +19,11 @@ NATIVE := scripts/build_native.py protocol/meterfabric_protocol/_merkle.c sideca
 SECONDS ?= 60
 N ?= 100000
 DEMO_DIR ?= demo
+# Where `make demo` runs: own, or current for the cluster of the current context, which pulls images from REGISTRY; TAG
+# is that of images that are there already.
+CLUSTER ?= own
+REGISTRY ?=
+TAG ?=
 BENCH ?=
 # Of a test cluster: the version of Kubernetes, how many nodes.
 KUBERNETES ?= 1.37.2
@@ -173,9 +178,21 @@ soak: setup ## N histories more
 
 # ---------------------------------------------------------------------------------------------------- to see and measure
 
+DEMO := $(BIN)/python examples/kube-usage/demo.py --dir $(DEMO_DIR)/kubernetes --cluster $(CLUSTER)
+
 .PHONY: demo
-demo: setup ## meter this machine through a local fabric, kill a relay on the way, audit and prove
-	$(BIN)/python examples/machine-meter/demo.py --dir $(DEMO_DIR)
+demo: setup ## meter a Kubernetes made here, or with CLUSTER=current REGISTRY=… yours: kill a relay, audit, prove, bill
+	@$(DEMO) check
+	@$(MAKE) $(if $(filter own,$(CLUSTER)),$(STAMPS)/cluster) $(if $(TAG),,$(STAMPS)/images)
+	@$(DEMO) --registry "$(REGISTRY)" --tag "$(TAG)" up
+
+.PHONY: demo-down
+demo-down: setup ## remove what it made; CLUSTER=current where it ran there
+	@$(DEMO) down
+
+.PHONY: demo-local
+demo-local: setup ## meter this machine through a fabric of local processes, without Kubernetes and without root
+	$(BIN)/python examples/machine-meter/demo.py --dir $(DEMO_DIR)/local
 
 .PHONY: bench
 bench: setup $(STAMPS)/bench ## measure this machine, beside NATS JetStream; BENCH="whole_way memory" picks

@@ -1,4 +1,4 @@
-"""`make demo`: meter this machine through a fabric that loses a relay on the way, then audit, prove and bill.
+"""`make demo-local`: meter this machine through a fabric that loses a relay on the way, then audit, prove and bill.
 
 Everything is done by the commands that a user has; this script only calls them in turn and says what it calls.
 """

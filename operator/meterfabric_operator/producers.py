@@ -23,7 +23,7 @@ async def prove(context: Context, facts: FabricFacts, sidecar: Object | None, po
         "sidecar": sidecar,
         "namespaces": facts.namespaces,
         "binding": binding.state if binding is not None else "",
-        "missing": sorted(pod.uid for pod in pods if pod.replaceable and pod.why),
+        "missing": sorted(pod.uid for pod in pods if pod.why),
     }
     return await context.injection.prove(facts.id, facts.namespaces, digest(state))
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster import build, builder, cluster, lock, machine, product, register, versions
+from tests.cluster import build, builder, cluster, lock, machine, preflight, product, register, versions
 from tests.cluster.plan import BadPlan, make_plan
 
 ERRORS = (
@@ -35,12 +35,17 @@ def main() -> int:
 
 def _do(arguments: argparse.Namespace) -> None:
     match arguments.command:
+        case "check":
+            cluster.check(preflight.elementary())
         case "build":
-            for name, path in build.build(arguments.version, _say, arguments.jobs).items():
+            for name, path in build.build(arguments.version, _say, arguments.jobs, arguments.programs).items():
                 print(f"{name}\t{path}")
         case "up":
             plan = make_plan(arguments.name, arguments.version, arguments.nodes)
-            cluster.up(plan, _say, jobs=arguments.jobs)
+            if arguments.keep and cluster.kept(plan, _say):
+                _say(f"{plan.name} is up: KUBECONFIG={plan.kubeconfig}")
+            else:
+                cluster.up(plan, _say, jobs=arguments.jobs)
         case "down":
             names = [entry.name for entry in register.entries()] if arguments.all else [arguments.name]
             for name in names:
@@ -52,10 +57,17 @@ def _do(arguments: argparse.Namespace) -> None:
         case "image":
             for target in arguments.targets or product.targets():
                 made = product.image(target, _say)
-                print(f"{made.name}\t{made.archive}")
+                if arguments.push:
+                    to = f"{arguments.push.rstrip('/')}/{target}:{made.name.rpartition(':')[2]}"
+                    _say(f"pushing {to}")
+                    builder.push(made.archive, made.name, to)
+                    print(to)
+                else:
+                    print(f"{made.name}\t{made.archive}")
         case "load-image":
             found = cluster.find(arguments.name, _say)
             for archive in arguments.archives:
+                _say(f"loading {archive.name}")
                 found.load_image(archive)
         case "lock":
             lock.lock(arguments.kubernetes)
@@ -86,16 +98,21 @@ def _parser() -> argparse.ArgumentParser:
     name.add_argument("--name", default="dev", help="of the cluster; dev by default")
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", parents=[version], help="build the programs, once, and say where they are")
+    commands.add_parser("check", help="say what this machine lacks that no package of its system brings")
+    programs = commands.add_parser("build", parents=[version], help="build the programs, once, and say where they are")
+    programs.add_argument("programs", nargs="*", metavar="PROGRAM", help="such as helm; all by default")
     up = commands.add_parser("up", parents=[version, name], help="bring a cluster up, in place of one of that name")
     up.add_argument("--nodes", type=int, default=1)
+    up.add_argument("--keep", action="store_true", help="leave one that is up as it is")
     down = commands.add_parser("down", parents=[name], help="remove a cluster and everything of it")
     down.add_argument("--all", action="store_true", help="remove every cluster of this machine")
     commands.add_parser("status", help="what clusters there are and what runs of them")
     commands.add_parser("kubeconfig", parents=[name], help="print the place of a cluster's kubeconfig")
     image = commands.add_parser("image", help="build the images of the Dockerfile unless they are there; say where")
+    targets = f"of {', '.join(product.targets())}, which are the default, {', '.join(product.examples())}"
+    image.add_argument("targets", nargs="*", metavar="TARGET", help=targets)
     image.add_argument(
-        "targets", nargs="*", metavar="TARGET", help=f"of {', '.join(product.targets())}; all by default"
+        "--push", metavar="REGISTRY", help="push them there, such as registry.example/me, and say as what"
     )
     load = commands.add_parser("load-image", parents=[name], help="give every node the images of archives")
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")

@@ -51,6 +51,17 @@ def build(tree: Path, target: str, name: str, archive: Path, say: Say) -> None:
         made.rename(archive)
 
 
+def push(archive: Path, name: str, to: str) -> None:
+    """Push the image NAME of an archive to a registry, as TO. Raises ImageFailed.
+
+    Who may, and which registries do without TLS, is what buildah knows: `buildah login`, registries.conf(5).
+    """
+    if shutil.which("buildah") is None:
+        raise ImageFailed("images are pushed with buildah: apt-get install buildah")
+    with _alone() as scratch:
+        _Workshop(paths.images() / "storage", scratch).push(archive, name, to)
+
+
 def base_image(dockerfile: str) -> str:
     """The image that a Dockerfile begins with: the default of its argument DEBIAN."""
     found = re.search(r"^ARG DEBIAN=(\S+:[a-z]+-slim)$", dockerfile, re.MULTILINE)
@@ -137,6 +148,11 @@ class _Workshop:
             secrets.append(f"--secret=id=certificates,src={certificates}")
         how = ["--layers", "--isolation=chroot", "--network=host", "--pull-never"]
         _run(self._buildah, "bud", *how, *secrets, f"--target={target}", f"--tag={name}", str(tree))
+
+    def push(self, archive: Path, name: str, to: str) -> None:
+        """Push an archive's image, which may have been forgotten here."""
+        _run(self._buildah, "pull", "--quiet", f"docker-archive:{archive}")
+        _run(self._buildah, "push", "--quiet", name, f"docker://{to}")
 
     def save(self, name: str, archive: Path) -> None:
         """Write an image to an archive."""

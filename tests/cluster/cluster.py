@@ -1,11 +1,12 @@
 """A cluster, from nothing to Ready and back to nothing."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,22 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tests.cluster import build, cgroups, config, control, images, keys, machine, network, node, preflight, register
+from tests.cluster import (
+    build,
+    cgroups,
+    config,
+    control,
+    images,
+    keys,
+    machine,
+    network,
+    node,
+    preflight,
+    register,
+    versions,
+)
 from tests.cluster.api import Api
-from tests.cluster.plan import Machine, Plan, make_plan
+from tests.cluster.plan import CONTROL_ADDRESS, Machine, Plan, make_plan
 from tests.cluster.register import Entry, Process
 from tests.cluster.wait import until
 
@@ -23,6 +37,7 @@ Say = build.Say
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "coredns")
 NODE = ("containerd", "kubelet", "kube-proxy")
+REGISTRY = f"{CONTROL_ADDRESS}:5000"
 SECONDS = 180
 """How long a step of starting may take, on a machine that others use as well."""
 
@@ -54,6 +69,17 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             for _ in pool.map(load, self.plan.workers):
                 continue
+
+    def run_registry(self, name: str, say: Say) -> int:
+        """Run a registry of images in the cluster, from which every node pulls images whose names begin with NAME/.
+
+        It keeps them in memory. Returns a port of this machine's loopback that leads to it.
+        """
+        program = build.build_components([versions.registry()], say)["registry"]
+        machine.spawn(self.plan.control, "registry", [str(program), REGISTRY], [])
+        for each in self.plan.workers:
+            node.know_registry(each, name, REGISTRY)
+        return self.forward(REGISTRY)
 
     def start(self, name: str, on: Machine | None = None) -> None:
         """Start one program of the control plane, or of a node. It is not waited for."""
@@ -104,10 +130,7 @@ def up(plan: Plan, say: Say, owner: Process | None = None, jobs: int = 0) -> Clu
     Raises Unfit, build.BuildFailed, TimeoutError, CalledProcessError; a cluster that didn't come up is left to be
     looked at, with its logs, until `down`.
     """
-    lacks = preflight.lacks()
-    if lacks:
-        listed = "\n".join(f"  {lack.what}: {lack.remedy}" for lack in lacks)
-        raise Unfit(f"a cluster can't run here, what is missing is\n{listed}")
+    check(preflight.lacks())
     programs = build.build(plan.version, say, jobs)
     sweep(say)
     with register.locked(plan.name):
@@ -116,6 +139,28 @@ def up(plan: Plan, say: Say, owner: Process | None = None, jobs: int = 0) -> Clu
         cluster = Cluster(plan, programs)
         _start(cluster, say)
     return cluster
+
+
+def check(lacks: Sequence[preflight.Lack]) -> None:
+    """Raises Unfit where there are any."""
+    if lacks:
+        listed = "\n".join(f"  {lack.what}: {lack.remedy}" for lack in lacks)
+        raise Unfit(f"a cluster can't run here, what is missing is\n{listed}")
+
+
+def kept(plan: Plan, say: Say) -> Cluster | None:
+    """The cluster of this plan if it is up: every program runs, the API server and every node are ready."""
+    entry = register.read(plan.name)
+    if entry is None or Plan(entry.name, entry.version, entry.nodes, Path(entry.folder)) != plan:
+        return None
+    cluster = find(plan.name, say)
+    if not all(cluster.running(name) for name in CONTROL_PLANE):
+        return None
+    if not all(cluster.running(name, each) for each in plan.workers for name in NODE):
+        return None
+    server: str = json.loads(plan.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    api = Api(plan, int(server.rpartition(":")[2]))
+    return cluster if api.ready() and api.ready_nodes() == {each.name for each in plan.workers} else None
 
 
 def down(name: str) -> None:

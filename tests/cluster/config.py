@@ -92,8 +92,9 @@ def cni(node: Machine) -> str:
     return _json({"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, ports]})
 
 
-def containerd(sandbox: str, runc: str, cni_plugins: str, cni_folder: Path) -> str:
-    """config.toml, version 3. `sandbox`: the image of every pod's first process."""
+def containerd(sandbox: str, runc: str, cni_plugins: str, cni_folder: Path, registries: Path) -> str:
+    """config.toml, version 3. `sandbox`: the image of every pod's first process. `registries`: a folder that says, for
+    each registry that image names may begin with, where it is; it is read whenever an image is pulled."""
     return f"""version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -103,6 +104,9 @@ address = "{CONTAINERD_SOCKET}"
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = "{sandbox}"
+
+[plugins.'io.containerd.cri.v1.images'.registry]
+config_path = "{registries}"
 
 [plugins.'io.containerd.cri.v1.runtime']
 # Root may lack CAP_SYS_RESOURCE, and then no process can be made less likely to be killed than it is.
@@ -117,6 +121,15 @@ runtime_type = "io.containerd.runc.v2"
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
 BinaryName = "{runc}"
+"""
+
+
+def registry(address: str) -> str:
+    """hosts.toml of a registry without TLS."""
+    return f"""server = "http://{address}"
+
+[host."http://{address}"]
+capabilities = ["pull", "resolve"]
 """
 
 

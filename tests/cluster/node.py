@@ -14,10 +14,19 @@ def write(plan: Plan, node: Machine, sandbox: str, runc: str, cni_plugins: str) 
     folder = node.folder
     (folder / "cni").mkdir()
     (folder / "cni" / "pods.conflist").write_text(config.cni(node))
-    (folder / "containerd.toml").write_text(config.containerd(sandbox, runc, cni_plugins, folder / "cni"))
+    (folder / "containerd.toml").write_text(
+        config.containerd(sandbox, runc, cni_plugins, folder / "cni", folder / "registries")
+    )
     (folder / "resolv.conf").write_text("")
     (folder / "kubelet.json").write_text(config.kubelet(plan, node, folder / "resolv.conf"))
     (folder / "kube-proxy.json").write_text(config.kube_proxy(node, plan.keys / "kube-proxy.kubeconfig"))
+
+
+def know_registry(node: Machine, name: str, address: str) -> None:
+    """Let the node pull images whose names begin with NAME/ from a registry without TLS at HOST:PORT."""
+    folder = node.folder / "registries" / name
+    folder.mkdir(parents=True)
+    (folder / "hosts.toml").write_text(config.registry(address))
 
 
 def containerd(node: Machine, programs: Mapping[str, Path]) -> list[str]:

@@ -1,5 +1,6 @@
 """What a machine lacks to run a cluster, told before anything is made."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -22,6 +23,9 @@ _PROGRAMS = {
 _CNI_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin")
 _CNI_PLUGINS = ("bridge", "host-local", "portmap")
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
+_INOTIFY = "fs.inotify.max_user_instances"
+_INOTIFY_INSTANCES = 24
+"""What a cluster of one node takes of them, and some; a kubelet without is never ready and only its log says why."""
 _DISK_BYTES = 4 << 30
 _MEMORY_BYTES = 2 << 30
 _ELSEWHERE = "use a virtual machine, or a cluster that you have"
@@ -37,11 +41,17 @@ class Lack:
 
 def lacks() -> list[Lack]:
     """All that is missing here, the most fundamental first."""
+    found = elementary()
+    return found if os.uname().sysname != "Linux" else [*found, *_packages()]
+
+
+def elementary() -> list[Lack]:
+    """What is missing that no package of the system brings."""
     if os.uname().sysname != "Linux":
         return [Lack("Linux", _ELSEWHERE)]
     if os.geteuid() != 0:
         return [Lack("root", f"run as root: namespaces, cgroups and overlay mounts are made; or {_ELSEWHERE}")]
-    return [*_packages(), *_kernel(), *_room()]
+    return [*_kernel(), *_room()]
 
 
 def cni_plugins() -> str | None:
@@ -74,9 +84,22 @@ def _kernel() -> list[Lack]:
         found.append(
             Lack(f"the cgroup controllers {', '.join(missing)}", f"mount them at {cgroups.ROOT}, or {_ELSEWHERE}")
         )
+    free = free_inotify_instances(_INOTIFY_INSTANCES)
+    if free < _INOTIFY_INSTANCES:
+        what = f"inotify instances: {free} are free of the {_INOTIFY_INSTANCES} that a node takes"
+        found.append(Lack(what, f"sysctl -w {_INOTIFY}=1024, or take another cluster down"))
     if not os.access(cgroups.ROOT, os.W_OK):
         found.append(Lack(f"a {cgroups.ROOT} that can be written", f"mount it read-write, or {_ELSEWHERE}"))
     return found
+
+
+def free_inotify_instances(most: int) -> int:
+    """How many more inotify instances this user may have, counted up to `most` (inotify(7))."""
+    inotify_init = ctypes.CDLL(None).inotify_init
+    held = [descriptor for descriptor in (inotify_init() for _ in range(most)) if descriptor >= 0]
+    for each in held:
+        os.close(each)
+    return len(held)
 
 
 def _has_controller(name: str) -> bool:

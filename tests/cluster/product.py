@@ -1,4 +1,4 @@
-"""The images of the Dockerfile at the top of the tree, as archives for a cluster; kept by what they are made of."""
+"""The images of the Dockerfile at the top of the tree and of examples/, as archives; kept by what they are made of."""
 
 import fcntl
 import hashlib
@@ -30,25 +30,31 @@ def targets() -> list[str]:
     return [stage.split()[2] for stage in stages if re.search(r"^USER ", stage, re.MULTILINE)]
 
 
+def examples() -> list[str]:
+    """The images that only examples use, each the stage of its name in a Dockerfile in a folder of its name."""
+    return sorted(path.parent.name for path in (TREE / "examples").glob("*/Dockerfile"))
+
+
 def image(target: str, say: Say) -> Image:
     """The image of the tree as it is, built unless it is there. Raises builder.ImageFailed."""
-    if target not in targets():
-        raise builder.ImageFailed(f"the Dockerfile makes {', '.join(targets())}, not {target}")
+    if target not in [*targets(), *examples()]:
+        raise builder.ImageFailed(f"the Dockerfiles make {', '.join([*targets(), *examples()])}, not {target}")
     paths.images().mkdir(parents=True, exist_ok=True)
-    made = _image(target)
+    folder = TREE if target in targets() else TREE / "examples" / target
+    made = _image(target, folder)
     if made.archive.exists():  # whoever has it need not wait for who builds another
         return made
     with (paths.images() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = _image(target)
+        made = _image(target, folder)
         if not made.archive.exists():
             _forget(target)
-            builder.build(TREE, target, made.name, made.archive, say)
+            builder.build(folder, target, made.name, made.archive, say)
     return made
 
 
 def context() -> Iterator[Path]:
-    """The files that the Dockerfile may copy: those that .dockerignore excepts, without what is made of others."""
+    """The files that the Dockerfile at the top may copy: what .dockerignore excepts, but what is made of others."""
     lines = (TREE / ".dockerignore").read_text().splitlines()
     made = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
     for line in lines:
@@ -68,9 +74,10 @@ def _matches(path: Path, patterns: list[str]) -> bool:
     return any(fnmatch(part, pattern) for part in path.parts for pattern in patterns)
 
 
-def _image(target: str) -> Image:
+def _image(target: str, folder: Path) -> Image:
     digest = hashlib.sha256()
-    for path in (TREE / "Dockerfile", TREE / ".dockerignore", *context()):
+    ours = (TREE / "Dockerfile", TREE / ".dockerignore", *context())
+    for path in ours if folder == TREE else sorted(folder.iterdir()):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(TREE)} {path.stat().st_mode:o} {len(content)}\n".encode() + content)
     tag = digest.hexdigest()[:12]

@@ -13,7 +13,7 @@ def test_the_images_are_the_stages_that_say_who_runs_them() -> None:
 
 
 def test_an_image_that_the_dockerfile_does_not_make_is_refused_by_what_it_does() -> None:
-    with pytest.raises(builder.ImageFailed, match=r"the Dockerfile makes .*, not wheel"):
+    with pytest.raises(builder.ImageFailed, match=r"the Dockerfiles make .*, not wheel"):
         product.image("wheel", print)
 
 

@@ -118,6 +118,16 @@ def test_preflight_without_root_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
     assert "run as root" in lack.remedy
 
 
+def test_preflight_says_when_other_clusters_leave_a_kubelet_nothing_to_watch_files_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert preflight.free_inotify_instances(0) == 0
+    monkeypatch.setattr(preflight, "free_inotify_instances", lambda most: 3)
+    remedies = {lack.what: lack.remedy for lack in preflight.elementary()}
+    remedy = remedies["inotify instances: 3 are free of the 24 that a node takes"]
+    assert remedy == "sysctl -w fs.inotify.max_user_instances=1024, or take another cluster down"
+
+
 def test_preflight_names_the_package_of_each_missing_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")

@@ -91,6 +91,11 @@ def helper() -> Component:
     return Component(source=source, folder=f"helper-{digest}", programs={"helper": "."})
 
 
+def registry() -> Component:
+    """A registry of images, for tests of what is pushed and pulled; no cluster runs one by itself."""
+    return _module("registry", "github.com/google/go-containerregistry", {"registry": "."})
+
+
 def _module(name: str, module: str, programs: dict[str, str], tags: str = "") -> Component:
     text = (GO / name / "go.mod").read_text()
     found = re.search(rf"{re.escape(module)} v(\S+)", text)

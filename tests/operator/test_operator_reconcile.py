@@ -278,6 +278,22 @@ async def test_records_of_a_pod_that_is_gone_unbalance_the_books() -> None:
     assert (status["books"]["accepted"], status["books"]["abandoned"]) == (17, 7)
     assert status["sinks"][0]["books"] == status["books"]
     assert made.events().count("RecordsAbandoned") == 1
+    for unclosed, told in ((2, 2), (2, 2), (1, 2)):
+        made.observed.books[BILLING] = Books({"abandoned": 9}, 0, made.now, unclosed, {"shop/web-0": 9})
+        await made.reconcile()
+        assert made.events().count("RecordsAbandoned") == told
+
+
+async def test_what_fails_and_keeps_a_fabric_from_being_ready_is_told_once() -> None:
+    made = world()
+    await made.reconcile()
+    assert made.condition(DEMO, "Ready")["reason"] == made.condition(DEMO, "RelaysAvailable")["reason"]
+    messages = [
+        (body["reason"], body["note"])
+        for key, body in made.api.held.items()
+        if key.kind == "Event" and body["regarding"]["kind"] == "MeteringFabric"
+    ]
+    assert len(messages) == len(set(messages))
 
 
 def unmetered(made: World, name: str, uid: str, owner: str = "rs-1", **metadata: Any) -> None:
