@@ -70,16 +70,15 @@ class Cluster:
             for _ in pool.map(load, self.plan.workers):
                 continue
 
-    def run_registry(self, name: str, say: Say) -> int:
-        """Run a registry of images in the cluster, from which every node pulls images whose names begin with NAME/.
-
-        It keeps them in memory. Returns a port of this machine's loopback that leads to it.
-        """
+    def run_registry(self, say: Say) -> str:
+        """Run a registry of images in the cluster, in memory; returns HOST:PORT, to which this machine pushes and from
+        which every node pulls. It has no TLS."""
         program = build.build_components([versions.registry()], say)["registry"]
         machine.spawn(self.plan.control, "registry", [str(program), REGISTRY], [])
+        name = f"127.0.0.1:{self.forward(REGISTRY)}"
         for each in self.plan.workers:
             node.know_registry(each, name, REGISTRY)
-        return self.forward(REGISTRY)
+        return name
 
     def start(self, name: str, on: Machine | None = None) -> None:
         """Start one program of the control plane, or of a node. It is not waited for."""

@@ -20,7 +20,6 @@ from tests.kubernetes.installed import SECONDS
 pytestmark = pytest.mark.cluster
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "kube-usage" / "demo.py"
-REGISTRY = "registry.test"
 AGENT = "//node-1/kubelet"
 SUMS = """
 SELECT count(*), sum((data->>'cpu_core_seconds')::float),
@@ -145,17 +144,17 @@ def test_repeated_it_uses_what_is_there(kubernetes: Cluster, name: str, folder: 
 def test_in_the_current_contexts_cluster_images_come_from_a_registry(
     kubernetes: Cluster, folder: Path, tmp_path: Path
 ) -> None:
-    port = kubernetes.run_registry(REGISTRY, print)
+    registry = kubernetes.run_registry(print)
     registries = tmp_path / "registries.conf"
-    registries.write_text(f'[[registry]]\nprefix = "{REGISTRY}"\nlocation = "127.0.0.1:{port}"\ninsecure = true\n')
+    registries.write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
     environment = {
         "KUBECONFIG": str(kubernetes.plan.kubeconfig),
         "CONTAINERS_REGISTRIES_CONF": str(registries),
     }
-    told = demo(folder, "--cluster", "current", "--registry", f"{REGISTRY}/me", "up", **environment)
+    told = demo(folder, "--cluster", "current", "--registry", f"{registry}/me", "up", **environment)
     assert "whole: " in told
     images = kubernetes.kubectl("get", "pods", "-A", "-o", "jsonpath={.items[*].spec.containers[*].image}").split()
-    assert {image.rpartition("/")[0] for image in images} == {f"{REGISTRY}/me"}
+    assert {image.rpartition("/")[0] for image in images} == {f"{registry}/me"}
     demo(folder, "--cluster", "current", "down", **environment)
     left = kubernetes.kubectl("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(left) == ["default", "kube-node-lease", "kube-public", "kube-system"]
@@ -165,7 +164,7 @@ def test_a_namespace_that_is_somebodys_is_left_alone(kubernetes: Cluster, tmp_pa
     kubernetes.kubectl("create", "namespace", "shop")
     environment = {**os.environ, "KUBECONFIG": str(kubernetes.plan.kubeconfig)}
     command = [sys.executable, str(DEMO), "--dir", str(tmp_path), "--cluster", "current"]
-    command += ["--registry", f"{REGISTRY}/me", "--tag", "1", "up"]
+    command += ["--registry", "registry.example/me", "--tag", "1", "up"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "this cluster has shop already, which no demo made" in done.stderr
