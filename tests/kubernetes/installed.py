@@ -59,8 +59,12 @@ class Installed:
 
     def said(self, pod: str, namespace: str) -> str:
         """What the container that meters printed so far; nothing where it isn't there yet."""
+        return self.said_by("meter", pod, namespace)
+
+    def said_by(self, container: str, pod: str, namespace: str) -> str:
+        """The same of any container."""
         try:
-            return self.kubectl("logs", pod, "-n", namespace, "-c", "meter")
+            return self.kubectl("logs", pod, "-n", namespace, "-c", container)
         except subprocess.CalledProcessError:
             return ""
 

@@ -259,47 +259,6 @@ def test_a_namespace_that_didnt_join_may_not_even_ask(installed: Installed) -> N
         installed.kubectl("auth", "can-i", "create", "certificatesigningrequests", account, *groups)
 
 
-# Children
-
-
-def test_every_child_that_is_deleted_comes_back(installed: Installed) -> None:
-    before = children(installed)
-    assert {kind for kind, _, _ in before} == set(installed.child_kinds) - {"StatefulSet"}
-    for kind, where, name in before:
-        inside = ["-n", where] if where else []
-        installed.kubectl("delete", kind.lower(), name, *inside, "--wait=true")
-
-    def restored() -> bool:
-        now = children(installed)
-        return set(now) == set(before) and not set(now.values()) & set(before.values())
-
-    until("everything is there again, and new", SECONDS, restored)
-    until("the fabric is ready", SECONDS, lambda: is_ready(installed))
-
-
-def test_a_sinks_key_that_is_deleted_is_made_again(installed: Installed) -> None:
-    installed.kubectl("delete", "secret", "billing-sink", "-n", METERING)
-    until("it is there again", SECONDS, lambda: installed.get("secret", "billing-sink", METERING))
-
-
-@pytest.mark.parametrize(
-    ("what", "patch", "path"),
-    [
-        ("deployment/demo-relay", {"spec": {"replicas": 7}}, "{.spec.replicas}"),
-        ("service/demo-relay", {"spec": {"selector": {"app.kubernetes.io/component": "x"}}}, "{.spec.selector}"),
-        ("networkpolicy/demo-relay", {"metadata": {"labels": {"meterfabric.io/fabric": "a.b"}}}, "{.metadata.labels}"),
-        ("configmap/demo-trust", {"data": {"trust.pem": "evil"}}, "{.data}"),
-    ],
-)
-def test_what_somebody_changes_is_put_right(installed: Installed, what: str, patch: Any, path: str) -> None:
-    def value() -> str:
-        return installed.kubectl("get", what, "-n", METERING, "-o", f"jsonpath={path}")
-
-    before = value()
-    installed.kubectl("patch", what, "-n", METERING, "--type=merge", "-p", json.dumps(patch))
-    until("it is as it was", SECONDS, lambda: value() == before)
-
-
 def test_a_sink_that_joins_is_told_to_sidecars_that_run(installed: Installed) -> None:
     archive = kinds()[1]
     archive["metadata"]["name"] = "archive"
@@ -392,7 +351,7 @@ def test_a_fabric_that_is_deleted_leaves_its_keys_and_nothing_else(installed: In
     installed.kubectl("delete", "meteringsink", "billing", "-n", METERING)
     installed.kubectl("delete", "meteringfabric", "demo", "-n", METERING, f"--timeout={SECONDS}s")
     until("nothing else is left", SECONDS, lambda: set(children(installed)) == {("ConfigMap", METERING, "demo-trust")})
-    assert set(installed.names("secret", METERING, OURS)) == {"demo-authority", "demo-relay"}
+    assert set(installed.names("secret", METERING, OURS)) == {"demo-authority", "demo-history", "demo-relay"}
     installed.apply(*kinds())
     until("the same fabric is ready again", SECONDS, lambda: is_ready(installed))
     again = installed.get("configmap", "demo-trust", METERING)
