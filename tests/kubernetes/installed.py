@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from meterfabric_operator.settings import Settings
 from tests.cluster import product, versions
 from tests.cluster.cluster import Cluster
 from tests.cluster.wait import until
+from tests.kubernetes.direct import Direct
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM, METERING, SHOP = "meterfabric-system", "metering", "shop"
@@ -31,6 +32,8 @@ class Installed:
     dataplane: str
     operator: str
     database: str
+    asked: dict[str, Direct] = field(default_factory=dict, repr=False, compare=False)
+    """The databases that were asked already."""
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """As `Cluster.kubectl`."""
@@ -82,9 +85,8 @@ class Installed:
         """How pods get their sidecars where nothing else is said: as whoever has this Kubernetes would choose."""
         return "policy" if versions.minor(self.kubernetes.plan.version) >= 36 else "webhook"
 
-    def install(self, *options: str, mode: str = "") -> None:
-        """Install the charts, or upgrade to them."""
-        charts = ROOT / "charts"
+    def install(self, *options: str, mode: str = "", charts: Path = ROOT / "charts") -> None:
+        """Install the chart, or upgrade to it."""
         values = {
             "image": {
                 "operator": dict(zip(("repository", "tag"), self.operator.rsplit(":", 1), strict=True)),
@@ -100,10 +102,16 @@ class Installed:
         )
 
     def sql(self, query: str, database: str = "postgres") -> list[list[str]]:
-        """The rows of a query in one of the pod's databases."""
-        client = ["psql", "-d", database, "-AtF", "\t", "-c", query]
-        found = self.kubectl("exec", "-n", METERING, "deploy/database", "--", *client)
-        return [line.split("\t") for line in found.splitlines()]
+        """The rows of a query in one of the pod's databases, as text."""
+        if database not in self.asked:
+            self.asked[database] = Direct(lambda: self.database_url(database))
+        return self.asked[database].rows(query)
+
+    def database_url(self, database: str = "postgres") -> str:
+        """One of the pod's databases as it is reached from here."""
+        chosen = ("-n", METERING, "-l", "app=database", "-o", "jsonpath={.items[0].status.podIP}")
+        port = self.kubernetes.forward(f"{self.kubectl('get', 'pods', *chosen)}:5432")
+        return f"postgresql://usage:{PASSWORD}@127.0.0.1:{port}/{database}"
 
     def records(self, source: str) -> int:
         """How many different records of a source the sink has."""
@@ -199,7 +207,7 @@ def kinds(**spec: Any) -> list[dict[str, Any]]:
             "spec": {
                 "fabric": "demo",
                 "workers": 1,
-                "resources": {"cpu": "100m"},
+                "resources": {"cpu": "250m"},
                 "destination": {"postgres": {"secretRef": {"name": "database"}}},
             },
         },
@@ -255,10 +263,15 @@ def is_ready(installed: Installed, kind: str = "meteringfabric", name: str = "de
     return installed.condition(kind, name, METERING, "Ready").get("status") == "True"
 
 
-def set_up(installed: Installed) -> None:
-    """Everything, until the fabric is ready."""
+def set_up(installed: Installed, *, replicas: int = 2, workers: int = 1, pinned: dict[str, str] | None = None) -> None:
+    """Everything, until the fabric is ready. `pinned`: labels of the node that the database is to be on."""
     installed.kubectl("apply", "-f", "-", stdin=json.dumps(namespace(METERING)))
-    installed.apply(namespace(SHOP, **{"meterfabric.io/fabric": f"{METERING}.demo"}), *database(installed))
+    placed = database(installed)
+    placed[0]["spec"]["template"]["spec"]["nodeSelector"] = pinned or {}
+    installed.apply(namespace(SHOP, **{"meterfabric.io/fabric": f"{METERING}.demo"}), *placed)
     installed.install()
-    installed.apply(*kinds())
+    fabric, sink = kinds()
+    fabric["spec"]["relay"]["replicas"] = replicas
+    sink["spec"]["workers"] = workers
+    installed.apply(fabric, sink)
     until("the fabric is ready", SECONDS, lambda: is_ready(installed))

@@ -10,7 +10,7 @@ import yaml
 
 from meterfabric_protocol.fabric import API_VERSION, MeteringFabric, MeteringSink, read
 from tests.cluster.cluster import Cluster
-from tests.kubernetes.conftest import ROOT
+from tests.kubernetes.installed import ROOT
 
 pytestmark = pytest.mark.cluster
 

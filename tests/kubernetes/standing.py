@@ -1,0 +1,57 @@
+"""What stands in a cluster: what the operator made, which replica of it acts, which pods run."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from tests.cluster.wait import until
+from tests.kubernetes.installed import METERING, RELEASE, SECONDS, SYSTEM, Installed
+
+OURS = "app.kubernetes.io/managed-by=meterfabric-operator"
+OPERATOR = "app.kubernetes.io/component=operator"
+
+
+def children(installed: Installed) -> dict[tuple[str, str, str], str]:
+    """Kind, namespace and name of everything that the operator made and watches, with its UID."""
+    found = {}
+    for kind in installed.child_kinds:
+        listed = json.loads(installed.kubectl("get", kind.lower(), "-A", "-l", OURS, "-o", "json"))
+        for each in listed["items"]:
+            metadata = each["metadata"]
+            found[kind, metadata.get("namespace", ""), metadata["name"]] = metadata["uid"]
+    return found
+
+
+def lease(installed: Installed) -> dict[str, Any]:
+    """What the operator's lease says."""
+    found = installed.get("lease", f"{RELEASE}-operator", SYSTEM) or {"spec": {}}
+    spec: dict[str, Any] = found["spec"]
+    return spec
+
+
+def holder(installed: Installed) -> str:
+    """Which replica acts."""
+    return str(lease(installed).get("holderIdentity", ""))
+
+
+def scale_operator(installed: Installed, replicas: int) -> None:
+    """Return once so many pods of it are there; that they are ready is waited for by what comes next."""
+    installed.kubectl("scale", f"deployment/{RELEASE}-operator", "-n", SYSTEM, f"--replicas={replicas}")
+    until(f"{replicas} operators run", SECONDS, lambda: len(installed.names("pod", SYSTEM, OPERATOR)) == replicas)
+
+
+def delete_children(installed: Installed, chosen: Iterable[tuple[str, str, str]]) -> None:
+    """Delete these, by kind, namespace and name, and return once they are gone; who is gone already is gone."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for kind, where, name in chosen:
+        places[where].append(f"{kind.lower()}/{name}")
+    for where, found in places.items():
+        installed.kubectl("delete", *found, *(["-n", where] if where else []), "--ignore-not-found", "--wait=true")
+
+
+def pods(installed: Installed, component: str) -> dict[str, str]:
+    """The relays or sinks that there are, by name, with their image."""
+    chosen = ("-n", METERING, "-l", f"app.kubernetes.io/component={component},{OURS}", "-o", "json")
+    listed = json.loads(installed.kubectl("get", "pods", *chosen))["items"]
+    return {each["metadata"]["name"]: each["spec"]["containers"][0]["image"] for each in listed}

@@ -1,0 +1,81 @@
+"""Two replicas of the operator: one acts; killed, another takes over; frozen, it never writes what it had decided."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.wait import until
+from tests.kubernetes.installed import METERING, SECONDS, SYSTEM, Installed, is_ready
+from tests.kubernetes.standing import children, delete_children, holder, scale_operator
+from tests.kubernetes.written import writes_by_others
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def leader(installed: Installed) -> Iterator[str]:
+    """The replica that acts, of two. After the test all are as they were, and nobody wrote who wasn't to."""
+    until("a replica acts", SECONDS, lambda: holder(installed))
+    yield holder(installed)
+    scale_operator(installed, 2)
+    until("the fabric is ready", SECONDS, lambda: is_ready(installed))
+    assert not writes_by_others(installed.kubernetes)
+
+
+def processes(installed: Installed, pod: str) -> list[int]:
+    """The operator's processes in a pod, by their ids on this machine."""
+    found = installed.get("pod", pod, SYSTEM)
+    assert found is not None
+    mark = f"pod{found['metadata']['uid']}"
+    return [
+        int(each.name)
+        for each in Path("/proc").iterdir()
+        if each.name.isdecimal()
+        and mark in _text(each / "cgroup")
+        and "meterfabric-operator" in _text(each / "cmdline")
+    ]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return ""
+
+
+def test_another_replica_takes_over_from_one_that_is_killed_on_a_node_that_says_nothing(
+    installed: Installed, leader: str
+) -> None:
+    (node,) = installed.kubernetes.plan.workers
+    installed.kubernetes.stop("kubelet", node)
+    try:
+        for process in processes(installed, leader):
+            os.kill(process, signal.SIGKILL)
+        until("another one acts", SECONDS, lambda: holder(installed) not in ("", leader))
+        installed.kubectl("delete", "poddisruptionbudget", "demo-relay", "-n", METERING)
+        until("and does", SECONDS, lambda: installed.get("poddisruptionbudget", "demo-relay", METERING))
+    finally:
+        installed.kubernetes.start("kubelet", node)
+
+
+def test_a_replica_that_was_frozen_past_its_lease_writes_nothing(installed: Installed, leader: str) -> None:
+    until("the fabric is ready", SECONDS, lambda: is_ready(installed))
+    before = children(installed)
+    frozen = processes(installed, leader)
+    assert frozen
+    delete_children(installed, before)  # so that it stands still amid its work
+    for process in frozen:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        until("another one acts", SECONDS, lambda: holder(installed) not in ("", leader))
+        delete_children(installed, children(installed))  # so that it finds much to do when it goes on
+        until("all is there again", SECONDS, lambda: set(children(installed)) == set(before))
+    finally:
+        for process in frozen:
+            os.kill(process, signal.SIGCONT)
+    until("it has noticed", SECONDS, lambda: "acts no longer" in installed.kubectl("logs", leader, "-n", SYSTEM))
+    delete_children(installed, children(installed))
+    until("all is there once more", SECONDS, lambda: set(children(installed)) == set(before))
