@@ -122,7 +122,7 @@ async def _measure(installed: Installed) -> None:
         await crowd.make_pods(api)
         await operator.settle()
         say("operator_children", int(operator.counter("meterfabric_operator_children")))
-        await _changes(api, crowd)
+        await _changes(api, crowd, "")
         await _idle(api, operator, str(FABRICS))
         await operator.stop()
         progress("a cold start")
@@ -133,10 +133,10 @@ async def _measure(installed: Installed) -> None:
         applied = int(operator.counter("meterfabric_operator_applied_total"))
         say(f"operator_all_looked_at_{FABRICS}", done - begun, "s", f"from its start; {applied} objects applied again")
         cluster.say_memory(f"operator_memory_{FABRICS}_started", operator.process)
-        await _changes(api, crowd)
+        await _changes(api, crowd, "_after_start")
 
 
-async def _changes(api: ApiServer, crowd: Crowd) -> None:
+async def _changes(api: ApiServer, crowd: Crowd, when: str) -> None:
     """Change fabrics one after the other: until the relays' Deployment has it, and until the status says so."""
     children, told = [], []
     for number in range(0, crowd.fabrics, max(1, crowd.fabrics // CHANGES)):
@@ -151,8 +151,8 @@ async def _changes(api: ApiServer, crowd: Crowd) -> None:
         children.append(changed - begun)
         told.append(seen - begun)
     most = f"{spread(children)}; a fabric's change until its child has it, {crowd.fabrics} fabrics, {crowd.pods} pods"
-    say("operator_change", statistics.median(children), "s", most)
-    say("operator_change_told", statistics.median(told), "s", f"{spread(told)}; until status.observedGeneration")
+    say(f"operator_change{when}", statistics.median(children), "s", most)
+    say(f"operator_change_told{when}", statistics.median(told), "s", f"{spread(told)}; until status.observedGeneration")
 
 
 def _has_replicas(wanted: int) -> Callable[[Object], bool]:
