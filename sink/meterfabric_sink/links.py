@@ -39,6 +39,7 @@ class Links:
         self._jitter = random.SystemRandom()
         self.links: dict[str, RelayLink] = {}
         self._unlisted: set[str] = set()
+        self._asked: set[str] = set()
 
     def set(self, relays: Mapping[str, str]) -> None:
         """Hold a session with each of these, and no other."""
@@ -67,6 +68,7 @@ class Links:
             )
 
     def _lost(self, name: str) -> None:
+        self._asked.discard(name)
         if name in self._unlisted:
             # Later: this is the link's own word.
             asyncio.get_running_loop().call_soon(self._drop, name)
@@ -84,8 +86,14 @@ class Links:
 
     def drain(self) -> None:
         """Tell relays to give what comes next to others."""
-        for link in self.links.values():
-            link.send(m.Draining())
+        for name, link in self.links.items():
+            if link.welcomed and link.send(m.Draining()):
+                self._asked.add(name)
+
+    @property
+    def drained(self) -> bool:
+        """Whether every relay that was told so has said it back, behind the last that it gave us, or is gone."""
+        return not self._asked
 
     def close(self) -> None:
         """End all sessions."""
@@ -125,5 +133,8 @@ class Links:
                     probe=isinstance(message, m.Listen) and message.probe,
                 )
             )
+        elif isinstance(message, m.Draining):
+            self._asked.discard(relay)
         elif isinstance(message, m.Refused):
+            self._asked.discard(relay)
             log.warning("a relay refused", extra={"relay": relay, "reason": message.reason, "detail": message.detail})

@@ -35,6 +35,8 @@ from meterfabric_sink.worker import Worker
 
 log = logging.getLogger(__name__)
 
+_WORD = 2.0
+"""How long relays' word is waited for that they gave us all they will."""
 _PAUSES = (0.1, 5.0)
 """First and longest pause between two tries to open the destination."""
 
@@ -114,8 +116,12 @@ async def _run(tasks: list[asyncio.Task[None]], worker: Worker, links: Links, st
         if stopping not in ended:
             ended.pop().result()
         links.drain()
-        deadline = time.monotonic() + min(drain, stop.remaining())
-        while not worker.idle and time.monotonic() < deadline:
+        begun = time.monotonic()
+        deadline = begun + min(drain, stop.remaining())
+        while (now := time.monotonic()) < deadline:
+            # A relay of the release before says nothing back.
+            if worker.idle and (links.drained or now >= begun + _WORD):
+                break
             await asyncio.sleep(0.02)
     finally:
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Relays that come and go under load, as a scaler has it: one, three, one. Nothing is lost, doubled or sent in vain."""
+"""Relays and workers that come and go under load, as a scaler has it: one, three, one. Nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from meterfabric_protocol.delivery.rendezvous import best
 from tests.faults import books
 from tests.faults.fabric import Fabric
 from tests.faults.process import PATIENCE, wait_until
+from tests.sink.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.fault
 
@@ -80,3 +81,33 @@ def test_relays_grow_to_three_and_shrink_to_one_under_load(loaded: Fabric) -> No
     assert not held.passed
     assert sum(fabric.alarms(pod, "refused") for pod in PODS) == 0
     print(f"{sum(load.count for load in fabric.loads)} records")
+
+
+def test_a_sinks_workers_grow_to_three_and_shrink_to_one_under_load(fabric: Fabric, postgres: PostgresServer) -> None:
+    relay = fabric.add_relay("relay-0")
+    sink = fabric.add_sink("billing", url=postgres.new_database(), workers=3)
+    for pod in PODS:
+        fabric.add_sidecar(pod)
+    first, *others = sink.workers
+    sink.workers = [first]
+    fabric.start()
+    with contextlib.ExitStack() as running:
+        for pod in PODS:
+            running.enter_context(fabric.load(pod, pace=0.03))
+        go_on(fabric)
+        sink.workers = [first, *others]
+        for worker in others:
+            worker.start()
+        wait_until(lambda: fabric.metric(relay, "meterfabric_relay_workers") == 3, "three workers take batches")
+        goal = fabric.metric(relay, "meterfabric_relay_batches_total") + 100
+        wait_until(lambda: fabric.metric(relay, "meterfabric_relay_batches_total") >= goal, "batches go to them")
+        # Which of them has which log is by lot.
+        shares = [fabric.metric(worker, "meterfabric_sink_batches_total") for worker in sink.workers]
+        for worker in others:
+            assert worker.stop() == 0
+        go_on(fabric)
+    sink.workers = [first]
+    fabric.settle()
+    assert fabric.metric(relay, "meterfabric_relay_unanswered_total") == 0
+    assert not books.check(fabric)["billing"].passed
+    print(f"{sum(load.count for load in fabric.loads)} records; batches by worker {shares}")

@@ -231,7 +231,8 @@ class RelayCore:
                 return self._reply(worker, message, frames, now)
             case m.Draining():
                 worker.draining = True
-                return self._rehome(worker, now) + self._announce()
+                # Its own word back, behind everything that it was ever given.
+                return [Send(worker.user, m.Draining()), *self._rehome(worker, now), *self._announce()]
         return self._refuse(worker.user, "unexpected", f"{type(message).__name__} is not for a worker to send", now)
 
     def _reply(self, worker: Worker, message: m.Reply, frames: m.Frames, now: float) -> list[Effect]:

@@ -217,8 +217,8 @@ def test_a_relay_that_drains_tells_everybody_and_takes_nobody_new(fabric: Fabric
     assert refused.reason == "draining"
 
 
-def test_a_draining_worker_is_given_nothing_new(fabric: Fabric) -> None:
-    fabric.send("billing-0", m.Draining())
+def test_a_draining_worker_is_told_that_it_has_all_and_is_given_nothing_new(fabric: Fabric) -> None:
+    assert messages(fabric.send("billing-0", m.Draining()), "billing-0") == [m.Draining()]
     fabric.grant("producer-1", "billing", COST)
     assert fabric.core.workers == {}
     assert messages(fabric.batch("producer-1", "billing"), "billing-0") == []
