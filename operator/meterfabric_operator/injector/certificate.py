@@ -20,6 +20,7 @@ from meterfabric_operator.webhook_certificate import SERVING, Pair, overlap, rea
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 10.0
+_FIRST = 1.0
 _OUT_OF_TOUCH = 60.0
 
 
@@ -48,7 +49,8 @@ class Certificate:
         """Look for ever; cancel to end."""
         while True:
             await self.look()
-            await asyncio.sleep(self._every)
+            # Nobody is answered before the first.
+            await asyncio.sleep(self._every if self.served is not None else min(_FIRST, self._every))
 
     async def look(self) -> None:
         """Look once, and serve what is new."""
