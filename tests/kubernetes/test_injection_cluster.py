@@ -12,7 +12,7 @@ from tests.kubernetes.installed import METERING, SECONDS, Installed, kinds, mete
 pytestmark = pytest.mark.cluster
 
 NAME, SHOP = "astray", "astray-shop"
-POLICIES = ("mutatingadmissionpolicy", "-l", "app.kubernetes.io/part-of=meterfabric")
+INJECTION = ("mutatingadmissionpolicies,mutatingwebhookconfigurations", "-l", "app.kubernetes.io/part-of=meterfabric")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def events(installed: Installed, where: str, reason: str) -> list[dict[str, Any]
 
 
 def test_pods_made_without_a_sidecar_are_told_and_replaced_once_injection_acts_again(astray: Installed) -> None:
-    astray.kubectl("delete", *POLICIES)
+    astray.kubectl("delete", *INJECTION)
     try:
         bare = pod(astray, "bare", 0, SHOP, then="import time; time.sleep(3600)")
         astray.apply(deployment(astray, 3), bare)

@@ -101,7 +101,7 @@ def test_the_author_of_a_fabric_cant_reach_into_a_namespace_that_didnt_join_it(i
         everywhere = ("-A", "-l", f"meterfabric.io/fabric={ANOTHER}", "-o", "jsonpath={.items[*].metadata.namespace}")
         for kind in ("configmap", "secret", "networkpolicy", "deployment", "service"):
             assert set(installed.kubectl("get", kind, *everywhere).split()) == {INTRUDER}
-        # A binding stands there, where the policy injects; neither pods of another fabric nor of none are changed by it.
+        # Where the policy injects a binding stands there; neither pods of another fabric nor of none are its to change.
         if installed.mode == "policy":
             assert installed.get("mutatingadmissionpolicybinding", f"meterfabric.{ANOTHER}")
         options = ("--dry-run=server", "-o", "json", "-f", "-")
