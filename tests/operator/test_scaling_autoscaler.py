@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.events import Events
+from meterfabric_operator.fence import NotActing
 from meterfabric_operator.objects import Key, Object
 from meterfabric_operator.reconcile_fabric import reconcile_fabric
 from meterfabric_operator.scaling import autoscaler as a
@@ -213,6 +214,20 @@ async def test_the_metrics_say_how_many_how_busy_and_why(monkeypatch: pytest.Mon
     assert 'meterfabric_operator_relay_utilization{fabric="metering.demo"} 1.0' in lines
     limited = 'fabric="metering.demo",reason="TooManyReplicas",type="ScalingLimited"'
     assert f"meterfabric_operator_scaling{{{limited}}} 1.0" in lines
+
+
+async def test_who_lost_the_lease_amid_a_look_writes_nothing_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled = Scaled(monkeypatch)
+
+    async def fenced(*_: object, **__: object) -> Object:
+        raise NotActing("this replica acts no longer")
+
+    with monkeypatch.context() as lost:
+        lost.setattr(scaled.world.api, "patch", fenced)
+        assert await scaled.look(1.0, 1.0) == 2
+    assert scaled.events() == []
+    assert DEMO not in scaled.world.observed.scaling
+    assert await scaled.look(1.0, 1.0) == 4
 
 
 async def test_how_busy_relays_are_alone_makes_nobody_look(monkeypatch: pytest.MonkeyPatch) -> None:

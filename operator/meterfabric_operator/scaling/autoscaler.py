@@ -19,6 +19,7 @@ import aiohttp
 from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.conditions import Condition
 from meterfabric_operator.events import Events
+from meterfabric_operator.fence import NotActing
 from meterfabric_operator.lease import UNREACHABLE
 from meterfabric_operator.objects import FABRIC, Key, Object
 from meterfabric_operator.observed import Observed
@@ -96,7 +97,13 @@ class Autoscaler:
         able: tuple[Condition, ...] = ()
         scaled = ""
         if made.replicas != current:
-            able, scaled = await self._write(key, body, current, made, scaling)
+            try:
+                able, scaled = await self._write(key, body, current, made, scaling)
+            except NotActing as error:
+                # Another replica acts; what is remembered here is of no use any more.
+                log.info("not scaled", extra={"fabric": str(key), "reason": str(error)})
+                self._histories.pop(key, None)
+                return
         self._tell(key, current, made, able, scaled)
 
     async def _write(
