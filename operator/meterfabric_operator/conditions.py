@@ -12,6 +12,7 @@ from meterfabric_operator.identity import REPLACED, IdentityError
 from meterfabric_operator.injection import Proof
 from meterfabric_operator.objects import Object
 from meterfabric_operator.observed import Child, MeteringPod
+from meterfabric_protocol.fabric import FabricError
 
 Truth = Literal["True", "False", "Unknown"]
 OF_FABRIC: Final = (
@@ -142,6 +143,22 @@ def ready(parts: Iterable[Condition]) -> Condition:
         if part.status != "True":
             return Condition("Ready", "False", part.reason, part.message)
     return Condition("Ready", "True", "Ready", "records are taken and delivered")
+
+
+def spec_invalid(problem: FabricError) -> Condition:
+    """What the schema let in and can't be used all the same."""
+    return Condition("Ready", "False", "SpecInvalid", str(problem))
+
+
+def fields_ignored(fields: list[str]) -> list[Condition]:
+    """What this operator is too old for, if anything."""
+    if not fields:
+        return []
+    message = (
+        f"not acted upon, since only a newer version knows them: {_listed(fields)}; upgrade the operator to the version"
+        " of the kinds"
+    )
+    return [Condition("FieldsIgnored", "True", "NewerVersion", message)]
 
 
 def paused(generation_note: str = "") -> Condition:

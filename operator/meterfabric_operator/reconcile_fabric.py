@@ -9,7 +9,7 @@ from typing import Any
 from meterfabric_operator import conditions as c
 from meterfabric_operator import fabric_children, names, sidecar_values
 from meterfabric_operator.books import of_fabric, summed
-from meterfabric_operator.children import relay_deployment
+from meterfabric_operator.children import relay_deployment, trust_bundle
 from meterfabric_operator.context import Context
 from meterfabric_operator.deletion import delete_fabric
 from meterfabric_operator.identity import IdentityError
@@ -19,24 +19,11 @@ from meterfabric_operator.producers import care, prove
 from meterfabric_operator.reporting import report
 from meterfabric_operator.scaling.outcome import shown
 from meterfabric_operator.secret_keeper import ROTATE, FabricKeys
+from meterfabric_operator.specs import read_identity, read_sink, unknown_fields
 from meterfabric_operator.wanted import FabricFacts
-from meterfabric_protocol.errors import ProtocolError
-from meterfabric_protocol.fabric import FabricError, MeteringFabric, MeteringSink, read
-from meterfabric_protocol.names import cosigner
+from meterfabric_protocol.fabric import FabricError, MeteringFabric, MeteringSink
 
 _LOOK_AGAIN = 10.0
-
-
-def read_fabric(body: Object) -> MeteringFabric:
-    """The object as its type. Raises FabricError, also where its names are too long for its logs."""
-    made = read(body)
-    assert isinstance(made, MeteringFabric)
-    try:
-        cosigner(made.id, "a")
-    except ProtocolError as error:
-        problem = f"{made.id} names its logs and is a label, so namespace and name may have 62 characters: {error}"
-        raise FabricError(f"MeteringFabric {made.id}", "metadata.name", problem) from error
-    return made
 
 
 def read_sinks(bodies: list[Object]) -> tuple[MeteringSink, ...]:
@@ -46,11 +33,9 @@ def read_sinks(bodies: list[Object]) -> tuple[MeteringSink, ...]:
         if body["metadata"].get("deletionTimestamp"):
             continue
         try:
-            made = read(body)
+            found.append(read_sink(body))
         except FabricError:
             continue
-        assert isinstance(made, MeteringSink)
-        found.append(made)
     return tuple(found)
 
 
@@ -72,9 +57,9 @@ async def reconcile_fabric(context: Context, key: Key) -> None:
     if body is None:
         return
     try:
-        fabric = read_fabric(body)
+        fabric, problem = read_identity(body)
     except FabricError as error:
-        await report(context, body, [c.Condition("Ready", "False", "SpecInvalid", str(error))], {})
+        await report(context, body, [c.spec_invalid(error)], {})
         return
     facts = facts_of(context, body, fabric)
     if body["metadata"].get("deletionTimestamp"):
@@ -90,6 +75,14 @@ async def reconcile_fabric(context: Context, key: Key) -> None:
     identity = await _identity(context, body, facts)
     if isinstance(identity, FabricKeys):
         facts = dataclasses.replace(facts, trust=identity.roots.bundle, relay_public=identity.relay_public)
+    if problem is not None:
+        # What else was made stays as it is.
+        if facts.trust:
+            await context.applier.apply([trust_bundle.build(facts)])
+        await report(context, body, [c.spec_invalid(problem), _identity_ready(facts, identity)], {})
+        context.later(key, _LOOK_AGAIN if isinstance(identity, IdentityError) else context.settings.resync)
+        return
+    if isinstance(identity, FabricKeys):
         wanted = fabric_children.of_fabric(facts)
         await context.applier.apply(wanted)
         held = context.observed.children_of(fabric.id)
@@ -111,6 +104,10 @@ async def _identity(context: Context, body: Object, facts: FabricFacts) -> Fabri
     return keys
 
 
+def _identity_ready(facts: FabricFacts, identity: FabricKeys | IdentityError) -> c.Condition:
+    return c.identity_ready(facts.name, identity if isinstance(identity, IdentityError) else identity.replaced)
+
+
 def _roots_wanted(body: Object) -> int:
     text = (body["metadata"].get("annotations") or {}).get(ROTATE, "1")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 1
@@ -122,7 +119,7 @@ async def _report(context: Context, body: Object, facts: FabricFacts, identity: 
     relays = children.get(Key("Deployment", facts.namespace, names.relay(facts.name)))
     pods = context.observed.pods(facts.namespaces)
     needed = [
-        c.identity_ready(facts.name, identity if isinstance(identity, IdentityError) else identity.replaced),
+        _identity_ready(facts, identity),
         c.relays_available(relays, facts.fabric.spec.relay.replicas),
         c.sinks_reachable({sink.metadata.name: _ready(children, sink.metadata.name) for sink in facts.sinks}),
     ]
@@ -153,6 +150,7 @@ async def _report(context: Context, body: Object, facts: FabricFacts, identity: 
         more["books"] = total.status()
     unheard = [name for name, each in books.items() if each is None]
     found = [c.ready(needed), *needed, c.producers_injected(pods, proof), c.books_balanced(total, unheard)]
+    found += c.fields_ignored(unknown_fields(body))
     if facts.fabric.spec.relay.autoscaling is None:
         more["autoscaling"] = None
     else:

@@ -11,7 +11,8 @@ from typing import Any
 from meterfabric_operator import signer
 from meterfabric_operator.context import Context
 from meterfabric_operator.objects import Key, Object
-from meterfabric_operator.reconcile_fabric import facts_of, read_fabric
+from meterfabric_operator.reconcile_fabric import facts_of
+from meterfabric_operator.specs import read_identity
 from meterfabric_protocol.fabric import FabricError, MeteringFabric
 from meterfabric_protocol.notation import seconds
 from meterfabric_runtime import roots
@@ -73,7 +74,7 @@ async def _fabric(context: Context, joined: str) -> tuple[Object, MeteringFabric
     if body is None or body["metadata"].get("deletionTimestamp"):
         return None
     try:
-        return body, read_fabric(body)
+        return body, read_identity(body)[0]
     except FabricError:
         return None
 

@@ -12,10 +12,11 @@ from meterfabric_operator.children import sink_workload
 from meterfabric_operator.context import Context
 from meterfabric_operator.identity import AuthorityMissing, IdentityError, SinkIdentity
 from meterfabric_operator.objects import Key, Object, key_of
-from meterfabric_operator.reconcile_fabric import facts_of, read_fabric
+from meterfabric_operator.reconcile_fabric import facts_of
 from meterfabric_operator.reporting import report
+from meterfabric_operator.specs import read_identity, read_sink, unknown_fields
 from meterfabric_operator.wanted import SinkFacts
-from meterfabric_protocol.fabric import FabricError, MeteringSink, read
+from meterfabric_protocol.fabric import FabricError
 
 
 async def reconcile_sink(context: Context, key: Key) -> None:
@@ -24,12 +25,11 @@ async def reconcile_sink(context: Context, key: Key) -> None:
     if body is None or body["metadata"].get("deletionTimestamp"):
         return
     try:
-        sink = read(body)
-        assert isinstance(sink, MeteringSink)
+        sink = read_sink(body)
         above = context.observed.fabrics.get(Key("MeteringFabric", key.namespace, sink.spec.fabric))
-        fabric = read_fabric(above) if above is not None else None
+        fabric, problem = read_identity(above) if above is not None else (None, None)
     except FabricError as error:
-        await report(context, body, [c.Condition("Ready", "False", "SpecInvalid", str(error))], {})
+        await report(context, body, [c.spec_invalid(error)], {})
         return
     if above is None or fabric is None or above["metadata"].get("deletionTimestamp"):
         message = f"there is no MeteringFabric {sink.spec.fabric} in {key.namespace}; make it, or name another"
@@ -49,6 +49,11 @@ async def reconcile_sink(context: Context, key: Key) -> None:
         raise
     except IdentityError as error:
         await report(context, body, [c.Condition("Ready", "False", error.reason, str(error))], {})
+        return
+    if problem is not None:
+        # Its key and certificate are as they should be; what workers there are depends on the fabric's spec.
+        await report(context, body, [c.spec_invalid(problem)], {})
+        context.later(key, context.settings.resync)
         return
     of = dataclasses.replace(facts.of, trust=keys.roots.bundle, relay_public=keys.relay_public)
     facts = dataclasses.replace(facts, of=of, url_version=await context.secrets.url_version(facts))
@@ -77,7 +82,7 @@ async def _report(context: Context, body: Object, facts: SinkFacts, identity: Si
     }
     if (books := of_sink(context.observed, key_of(body))) is not None:
         more["books"] = books.status()
-    await report(context, body, [found], more)
+    await report(context, body, [found, *c.fields_ignored(unknown_fields(body))], more)
 
 
 def _selector(facts: SinkFacts) -> str:

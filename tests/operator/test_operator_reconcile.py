@@ -23,11 +23,12 @@ from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
 from meterfabric_operator.missing import Missing
 from meterfabric_operator.objects import FABRIC, FINALIZER, LET_GO, Key, Object
 from meterfabric_operator.observed import Observed
-from meterfabric_operator.reconcile_fabric import facts_of, read_fabric, reconcile_fabric
+from meterfabric_operator.reconcile_fabric import facts_of, reconcile_fabric
 from meterfabric_operator.reconcile_request import reconcile_request
 from meterfabric_operator.reconcile_sink import reconcile_sink
 from meterfabric_operator.replacing import Replacer
 from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.specs import read_fabric
 from meterfabric_operator.sweep import sweep
 from meterfabric_protocol.fabric import API_VERSION
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle
@@ -224,6 +225,61 @@ async def test_a_fabric_whose_names_are_too_long_for_its_logs_says_so() -> None:
     key = Key("MeteringFabric", where, "f" * 20)
     await reconcile_fabric(made.context, key)
     assert made.condition(key, "Ready")["reason"] == "SpecInvalid"
+
+
+async def test_what_only_a_newer_version_knows_is_left_out_and_told_once() -> None:
+    made = world(relay={"replicas": 3, "colour": "red"}, newer={"enabled": True})
+    made.put(
+        "MeteringSink",
+        "billing",
+        spec={"fabric": "demo", "destination": {"file": {"storage": {"newer": 1}}}},
+    )
+    await made.reconcile()
+    assert made.api.held[RELAYS]["spec"]["replicas"] == 3
+    condition = made.condition(DEMO, "FieldsIgnored")
+    assert (condition["status"], condition["reason"]) == ("True", "NewerVersion")
+    assert "spec.relay.colour, spec.newer" in condition["message"]
+    assert "spec.destination.file.storage.newer" in made.condition(BILLING, "FieldsIgnored")["message"]
+    assert made.events().count("NewerVersion") == 2
+    made.put("MeteringFabric", "demo", spec={}, metadata={"finalizers": [FINALIZER]})
+    await made.reconcile()
+    assert made.condition(DEMO, "FieldsIgnored") == {}
+
+
+INVALID = {"delivery": {"expiry": "1s"}}
+
+
+async def test_a_fabric_whose_spec_is_invalid_keeps_its_keys_its_bundle_and_what_was_made() -> None:
+    made = world()
+    await made.reconcile()
+    bundle = made.api.held[BUNDLE]["data"]
+    made.put("MeteringFabric", "demo", spec=INVALID, metadata={"finalizers": [FINALIZER]})
+    lost = (AUTHORITY, RELAY_KEY, BUNDLE, Key("Secret", "metering", "billing-sink"))
+    for key in lost:
+        del made.api.held[key]
+    await made.reconcile()
+    assert set(lost) <= set(made.api.held)
+    assert made.api.held[BUNDLE]["data"]["trust.pem"].startswith(bundle["trust.pem"])
+    assert RELAYS in made.api.held
+    assert (made.condition(DEMO, "Ready")["reason"], made.condition(BILLING, "Ready")["reason"]) == (
+        "SpecInvalid",
+        "SpecInvalid",
+    )
+    assert made.condition(DEMO, "IdentityReady")["reason"] == "AuthorityReplaced"
+
+
+async def test_a_fabric_whose_spec_is_invalid_signs_and_ends() -> None:
+    made = world()
+    await made.reconcile()
+    made.put("MeteringFabric", "demo", spec=INVALID, metadata={"finalizers": [FINALIZER]})
+    await made.reconcile()
+    pod(made)
+    key = request(made)
+    await reconcile_request(made.context, key)
+    assert made.api.held[key]["status"]["certificate"]
+    await made.api.patch(DEMO, {"metadata": {"deletionTimestamp": "2026-11-24T12:00:00Z"}})
+    await made.reconcile()
+    assert DEMO not in made.api.held
 
 
 async def test_conditions_follow_the_children_and_each_change_is_one_event() -> None:

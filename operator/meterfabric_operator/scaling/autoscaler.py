@@ -27,7 +27,8 @@ from meterfabric_operator.scaling.asking import CALL, ask
 from meterfabric_operator.scaling.deciding import Decision, decide
 from meterfabric_operator.scaling.limiting import History
 from meterfabric_operator.scaling.outcome import Outcome
-from meterfabric_protocol.fabric import FabricError, MeteringFabric, read
+from meterfabric_operator.specs import read_fabric
+from meterfabric_protocol.fabric import FabricError, MeteringFabric
 from meterfabric_protocol.fabric_spec import Autoscaling
 
 log = logging.getLogger(__name__)
@@ -157,10 +158,9 @@ class Autoscaler:
 def _asked(body: Object) -> MeteringFabric | None:
     """The fabric, where it is to be scaled."""
     try:
-        fabric = read(body)
+        fabric = read_fabric(body)
     except FabricError:
         return None
-    assert isinstance(fabric, MeteringFabric)
     ending = body["metadata"].get("deletionTimestamp")
     wanted = fabric.spec.relay.autoscaling is not None and fabric.spec.reconcile == "Active"
     return fabric if wanted and not ending else None
