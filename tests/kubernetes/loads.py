@@ -7,6 +7,7 @@ log is the client's own list, and it is compared with what PostgreSQL has: nothi
 import json
 import secrets
 import subprocess
+import sys
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, SHOP, Installed
 
+METERFABRIC = (sys.executable, "-m", "meterfabric_cli.main")
+"""The command line of this tree."""
 _ENOUGH = "/tmp/enough"
 _PROGRAM = """
 import http.client, json, os, socket, sys, time
@@ -188,7 +191,7 @@ def audit(installed: Installed) -> dict[str, Any]:
     assert held is not None
     trust = installed.kubernetes.plan.folder / "trust.pem"
     trust.write_text(held["data"]["trust.pem"])
-    command = ["meterfabric", "audit", "--sink", installed.database_url(), "--trust", str(trust), "--json"]
+    command = [*METERFABRIC, "audit", "--sink", installed.database_url(), "--trust", str(trust), "--json"]
     audited = subprocess.run(command, capture_output=True, text=True, check=False)
     assert audited.returncode in (0, 1), audited.stderr
     found: dict[str, Any] = json.loads(audited.stdout)

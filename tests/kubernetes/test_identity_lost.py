@@ -3,14 +3,14 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.x509 import AuthorityKeyIdentifier, load_pem_x509_certificate, load_pem_x509_certificates
 
 from tests.cluster.wait import until
-from tests.kubernetes.installed import METERING, SECONDS, SHOP, URL, Installed, is_ready, pod
+from tests.kubernetes.installed import METERING, SECONDS, SHOP, Installed, is_ready, pod
+from tests.kubernetes.loads import audit
 
 pytestmark = pytest.mark.cluster
 
@@ -65,23 +65,6 @@ def renewing(installed: Installed) -> Iterator[Installed]:
     change(installed, identity={"certificateLifetime": None})
 
 
-def audit(installed: Installed, folder: Path) -> dict[str, Any]:
-    """What `meterfabric audit` says of the database under the bundle that the fabric publishes. Fails where it does."""
-    held = installed.get("configmap", "demo-trust", METERING)
-    assert held is not None
-    trust = folder / "trust.pem"
-    trust.write_text(held["data"]["trust.pem"])
-    (address,) = installed.kubectl(
-        *("get", "pods", "-n", METERING, "-l", "app=database", "-o", "jsonpath={.items[0].status.podIP}")
-    ).split()
-    port = installed.kubernetes.forward(f"{address}:5432")
-    url = URL.replace(f"database.{METERING}.svc.cluster.local", f"127.0.0.1:{port}")
-    command = ["meterfabric", "audit", "--sink", url, "--trust", str(trust), "--json"]
-    audited = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert audited.returncode == 0, audited.stdout + audited.stderr
-    return dict(json.loads(audited.stdout))
-
-
 def test_a_pods_certificate_is_renewed_while_it_meters(renewing: Installed) -> None:
     renewing.apply(pod(renewing, "renews", 100, pause=0.2))
 
@@ -95,9 +78,7 @@ def test_a_pods_certificate_is_renewed_while_it_meters(renewing: Installed) -> N
     assert renewing.sql(logs) == [["1"]]
 
 
-def test_an_authority_deleted_under_load_loses_nothing_and_old_records_stay_verified(
-    renewing: Installed, tmp_path: Path
-) -> None:
+def test_an_authority_deleted_under_load_loses_nothing_and_old_records_stay_verified(renewing: Installed) -> None:
     installed = renewing
     before = bundle(installed)
     installed.apply(pod(installed, "old", 50))
@@ -120,12 +101,12 @@ def test_an_authority_deleted_under_load_loses_nothing_and_old_records_stay_veri
     for source, count in (("old", 50), ("through", 800), ("new", 50)):
         query = f"SELECT count(*) FROM meterfabric.records WHERE source = '{source}'"
         assert installed.sql(query) == [[str(count)]]
-    print(json.dumps(audit(installed, tmp_path))[:3000])
+    assert audit(installed)["whole"]
     installed.kubectl("annotate", "secret", "demo-authority", "-n", METERING, "meterfabric.io/replaced-")
     until("a person has seen it", SECONDS, lambda: identity(installed).get("reason") == "Issuing")
 
 
-def test_where_the_history_is_deleted_too_a_person_says_what_is_trusted(installed: Installed, tmp_path: Path) -> None:
+def test_where_the_history_is_deleted_too_a_person_says_what_is_trusted(installed: Installed) -> None:
     until("the fabric is ready", SECONDS, lambda: is_ready(installed))
     before = bundle(installed)
     installed.apply(pod(installed, "goes-on", 300, pause=0.1))
@@ -148,4 +129,4 @@ def test_where_the_history_is_deleted_too_a_person_says_what_is_trusted(installe
     until("sidecars are told of it", SECONDS, lambda: bundle(installed)[:-1] == before)
     installed.apply(pod(installed, "afterwards", 20))
     until("records of a new pod are there", SECONDS, lambda: installed.records("afterwards") == 20)
-    audit(installed, tmp_path)
+    assert audit(installed)["whole"]
