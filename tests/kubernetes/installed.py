@@ -227,7 +227,8 @@ def metering(
     `pause`: seconds between two records.
     """
     program = f"""
-import json, time, urllib.request
+import json, signal, sys, time, urllib.request
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as a first process it would ignore it
 for number in range({count}):
     event = {{"specversion": "1.0", "id": str(number), "source": "{name}", "type": "usage", "data": {{"n": number}}}}
     body = json.dumps(event).encode()

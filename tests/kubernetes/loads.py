@@ -19,8 +19,9 @@ METERFABRIC = (sys.executable, "-m", "meterfabric_cli.main")
 """The command line of this tree."""
 _ENOUGH = "/tmp/enough"
 _PROGRAM = """
-import http.client, json, os, socket, sys, time
-source, pause, most, linger = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "linger"
+import http.client, json, os, signal, socket, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+source, pause, most = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 headers = {"Content-Type": "application/cloudevents+json"}
 connection = http.client.HTTPConnection("127.0.0.1", 8280, timeout=10)
 number = 0
@@ -40,8 +41,6 @@ while number < most and not os.path.exists("/tmp/enough"):
         print("accepted", name, flush=True)
     time.sleep(pause if accepted else 0.2)
 print("done", flush=True)
-while linger:
-    time.sleep(60)
 """
 MANY = 20_000
 """Of a load whose test failed, that it ends by itself."""
@@ -52,13 +51,13 @@ def unique(name: str) -> str:
     return f"{name}-{secrets.token_hex(3)}"
 
 
-def sending(installed: Installed, source: str, pause: float, most: int, *, linger: bool = False) -> dict[str, Any]:
+def sending(installed: Installed, source: str, pause: float, most: int) -> dict[str, Any]:
     """A pod's metadata and spec that sends records `pause` seconds apart until there were `most`, or it is enough."""
     container = {
         "name": "meter",
         "image": installed.dataplane,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-c", _PROGRAM, source, str(pause), str(most), "linger" if linger else "end"],
+        "command": ["python3", "-c", _PROGRAM, source, str(pause), str(most)],
     }
     return {
         "metadata": {"labels": {"meterfabric.io/inject": "true", "load": source}},
