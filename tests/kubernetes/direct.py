@@ -6,33 +6,29 @@ import psycopg
 
 
 class Direct:
-    """One connection, kept for as long as it holds. `reach`: makes the URL of where the database is now."""
+    """A connection a question, to where the database was found. `reach`: makes the URL of where it is now."""
 
     def __init__(self, reach: Callable[[], str]) -> None:
         self._reach = reach
-        self._held: psycopg.Connection | None = None
+        self._url = ""
 
     def rows(self, query: str) -> list[list[str]]:
-        """The rows as text, NULL as nothing. Raises psycopg.Error; a connection that ended is made once more."""
+        """The rows as text, NULL as nothing. Raises psycopg.Error; where the database isn't found it is sought anew."""
         for last in (False, True):
+            self._url = self._url or self._reach()
             try:
-                if self._held is None:
-                    self._held = psycopg.connect(self._reach(), autocommit=True, connect_timeout=60)
-                return self._ask(self._held, query)
+                return _ask(self._url, query)
             except psycopg.OperationalError:
-                if self._held is not None:
-                    self._held.close()
-                self._held = None
+                self._url = ""
                 if last:
                     raise
         raise AssertionError("the last time returns or raises")
 
-    def _ask(self, connection: psycopg.Connection, query: str) -> list[list[str]]:
-        with connection.cursor() as cursor:
-            cursor.execute(query.encode())
-            found = cursor.pgresult
-            assert found is not None
-            columns = range(found.nfields)
-            return [
-                [(found.get_value(row, column) or b"").decode() for column in columns] for row in range(found.ntuples)
-            ]
+
+def _ask(url: str, query: str) -> list[list[str]]:
+    with psycopg.connect(url, autocommit=True, connect_timeout=60) as connection, connection.cursor() as cursor:
+        cursor.execute(query.encode())
+        found = cursor.pgresult
+        assert found is not None
+        columns = range(found.nfields)
+        return [[(found.get_value(row, column) or b"").decode() for column in columns] for row in range(found.ntuples)]
