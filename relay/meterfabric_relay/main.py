@@ -128,7 +128,7 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
     ticking = asyncio.create_task(_tick(server[0], load, gauge))
     try:
         await stop.wait()
-        await _drain(server[0], time.monotonic() + min(settings.drain, stop.remaining()))
+        await server[0].drain(min(settings.drain, stop.remaining()))
     finally:
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -137,18 +137,6 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
         zap.close()
         server[0].close()
         context.term()
-
-
-async def _drain(server: RelayServer, deadline: float) -> None:
-    """Until every producer has gone elsewhere: one that is still here may have sent what hasn't arrived yet."""
-    server.drain()
-    told = time.monotonic()
-    while (server.core.in_flight or server.core.producers) and (now := time.monotonic()) < deadline:
-        if now - told >= 1.0:
-            # Again, to those whose queue was full.
-            told = now
-            server.drain()
-        await asyncio.sleep(0.02)
 
 
 async def _tick(server: RelayServer, load: LoadMeter, gauge: Gauge) -> None:

@@ -5,6 +5,7 @@ Records' frames pass as they came: they are never copied nor looked into here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from meterfabric_runtime.zmq_loop import LoopSocket, Offer, user_id
 from meterfabric_runtime.zmq_monitor import Change, PeerEvent
 
 log = logging.getLogger(__name__)
+
+_AGAIN = 1.0
+"""Seconds after which those that are still here are told again: their queue may have been full."""
 
 
 class RelayServer:
@@ -52,9 +56,16 @@ class RelayServer:
         """Call every few seconds: find producers that went away, so that their credit is free."""
         self._probe(tuple(self._routes))
 
-    def drain(self) -> None:
-        """Tell every peer to go elsewhere; what is in flight goes on."""
+    async def drain(self, patience: float) -> None:
+        """Tell every peer to go elsewhere, and go on, `patience` seconds at most, until every producer has gone: one
+        that is still here may have sent what hasn't arrived yet."""
         self._carry_out(self.core.drain())
+        begun = told = self._clock()
+        while (self.core.in_flight or self.core.producers) and (now := self._clock()) < begun + patience:
+            if now - told >= _AGAIN:
+                told = now
+                self._carry_out(self.core.drain())
+            await asyncio.sleep(0.02)
 
     def _probe(self, users: tuple[str, ...]) -> None:
         envelope = m.encode(m.Ping())
