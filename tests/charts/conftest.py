@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.charts.helm import Helm
+from tests.charts.helm import Helm, Object
+from tests.charts.rendered import NAMES, WAYS
 from tests.cluster import build, cluster, versions
 from tests.cluster.cluster import Cluster
 
@@ -17,6 +18,12 @@ from tests.cluster.cluster import Cluster
 def helm() -> Helm:
     """The version that test clusters come with, so that what it says is the same everywhere."""
     return Helm(build.build(versions.DEFAULT, print)["helm"])
+
+
+@pytest.fixture(params=WAYS, ids=NAMES)
+def objects(request: pytest.FixtureRequest, helm: Helm) -> list[Object]:
+    """What is rendered, each way that the chart is installed."""
+    return helm.rendered(request.param)
 
 
 @pytest.fixture(scope="session")

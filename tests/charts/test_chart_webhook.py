@@ -3,35 +3,16 @@
 import pytest
 import yaml
 
-from meterfabric_operator.injector.settings import Settings as InjectorSettings
-from meterfabric_operator.settings import Settings
-from meterfabric_runtime.settings import load
-from tests.charts.helm import CHARTS, SYSTEM, Helm, Object, environment, of_kind, the
+from tests.charts.helm import CHARTS, SYSTEM, Helm, Object, of_kind, the
+from tests.charts.rendered import LISTED, WEBHOOK, injector_settings, injectors, settings
 from tests.charts.rights import explained, of_rules
 
 pytestmark = pytest.mark.cluster
-
-WEBHOOK: Object = {"injection": {"mode": "webhook"}}
-LISTED: Object = {"namespaces": {"fabrics": ["metering", "audit"], "producers": ["shop", "metering"]}}
 
 
 @pytest.fixture(params=[WEBHOOK, {**WEBHOOK, **LISTED}], ids=["everywhere", "listed"])
 def objects(request: pytest.FixtureRequest, helm: Helm) -> list[Object]:
     return helm.rendered(request.param)
-
-
-def injectors(objects: list[Object]) -> list[Object]:
-    return [each for each in of_kind(objects, "Deployment") if "-inject-" in each["metadata"]["name"]]
-
-
-def injector_settings(deployment: Object) -> InjectorSettings:
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    return load(InjectorSettings, "injector", file=None, environ=environment(container))
-
-
-def operator_settings(objects: list[Object]) -> Settings:
-    (container,) = the(objects, "Deployment", "-operator")["spec"]["template"]["spec"]["containers"]
-    return load(Settings, "operator", file=None, environ=environment(container))
 
 
 def test_each_way_has_its_objects_and_none_of_the_others(helm: Helm) -> None:
@@ -70,7 +51,7 @@ def test_istio_is_asked_after_us_since_it_reads_what_we_write(objects: list[Obje
 
 
 def test_each_replica_is_asked_by_a_name_of_its_own_that_its_certificate_has(objects: list[Object]) -> None:
-    told = operator_settings(objects)
+    told = settings(objects)
     entries = the(objects, "MutatingWebhookConfiguration")["webhooks"]
     found = injectors(objects)
     assert len(entries) == len(found) == 2
@@ -94,7 +75,7 @@ def test_each_replica_is_asked_by_a_name_of_its_own_that_its_certificate_has(obj
 def test_operator_and_replicas_mean_the_same_secret_and_lifetime(helm: Helm) -> None:
     values = {"injection": {"mode": "webhook", "webhook": {"certificateLifetime": 31_536_000}}, **LISTED}
     objects = helm.rendered(values)
-    told = operator_settings(objects)
+    told = settings(objects)
     assert told.injection == "webhook"
     assert told.webhook.lifetime == 31_536_000.0
     assert the(objects, "MutatingWebhookConfiguration")["metadata"]["name"] == told.webhook.configuration
