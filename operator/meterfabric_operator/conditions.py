@@ -77,7 +77,7 @@ def authority_replaced(fabric: str, when: str) -> str:
     """What a person should know of an authority that was lost."""
     secret = names.authority(fabric)
     return (
-        f"Secret {secret} was lost, and another root was made at {when}; records signed under the roots before it are"
+        f"Secret {secret} was lost, and another root issues since {when}; records signed under the roots before it are"
         " still verified. If nobody meant to delete it, find out who could. Once you know: kubectl annotate secret"
         f" {secret} {REPLACED}-"
     )

@@ -39,6 +39,8 @@ _MEND = (
 )
 HISTORY = "roots.pem"
 """The file of the second Secret: the certificates of all roots there ever were."""
+SPARE = "spare.pem"
+"""The other file there: a root with its key that issues once the authority is lost. It is in every bundle already."""
 REPLACED = "meterfabric.io/replaced"
 """Annotation of an authority's Secret: when it was made in place of one that was lost. A person takes it off."""
 RELAYS = "relays.curve"
@@ -63,10 +65,12 @@ class TrustLost(IdentityError):
 
 @dataclass(frozen=True)
 class Roots:
-    """A fabric's roots, oldest first, as the files of its Secret name them. `replaces`: one was made for lost ones."""
+    """A fabric's roots, oldest first, as the files of its Secret name them. `replaces`: one issues in place of lost
+    ones. `spare`: the one that would be next, with its key; among the others it is without."""
 
     named: tuple[tuple[str, Root], ...]
     replaces: bool = False
+    spare: Root | None = None
 
     @property
     def bundle(self) -> str:
@@ -81,7 +85,7 @@ class Roots:
     @property
     def not_after(self) -> datetime:
         """When the newest runs out."""
-        return self.named[-1][1].certificate.not_valid_after_utc
+        return _newest([root for _, root in self.named])
 
     def issuing(self, now: datetime) -> Root:
         """The root that signs now. Raises IdentityError."""
@@ -126,23 +130,53 @@ def read_history(files: Mapping[str, bytes]) -> tuple[Certificate, ...]:
         ) from error
 
 
+def read_spare(files: Mapping[str, bytes]) -> Root | None:
+    """The root that the history keeps for the authority's loss. Raises IdentityError."""
+    if SPARE not in files:
+        return None
+    try:
+        found = read_root(files[SPARE])
+        return found if found.key is not None else None
+    except ValueError as error:
+        raise IdentityError(
+            f"the history's {SPARE} {error}; restore its Secret from a backup, or delete it, and it is made anew"
+        ) from error
+
+
 def keep_roots(
-    files: Mapping[str, bytes], trust_domain: str, now: datetime, *, past: Sequence[Certificate] = (), wanted: int = 1
+    files: Mapping[str, bytes],
+    trust_domain: str,
+    now: datetime,
+    *,
+    past: Sequence[Certificate] = (),
+    spare: Root | None = None,
+    wanted: int = 1,
 ) -> Roots:
     """The roots that are there, and one more where there is none, half of the newest one's time has passed, or `wanted`
-    are more. ``past``: the history's, which stay trusted though the authority's Secret lost them.
+    are more. ``past``: the history's, which stay trusted though the authority's Secret lost them. ``spare``: the
+    history's too; where the authority has no root, it issues, and another is made.
 
     Roots that no longer issue lose their keys. Raises IdentityError where one can't be read.
     """
     lifetimes, now = Lifetimes(), now.replace(microsecond=0)
     held = read_roots(files)
     found = [*held, *_lost(held, past)]
-    newest = max((root.certificate.not_valid_after_utc for _, root in found), default=now)
-    if not held or len(found) < wanted or newest - now < lifetimes.root / 2:
+    if spare is not None and not held:
+        found = [(name, spare if root.certificate == spare.certificate else root) for name, root in found]
+    # Also the spare that became the authority a moment ago, and of which the history doesn't know that yet.
+    waiting = [root for _, root in found if spare is not None and root == Root(spare.certificate, None)]
+    spare = spare if waiting else None
+    others = [root for _, root in found if root not in waiting]
+    lacking = not others or not (held or any(root.key is not None for root in others))
+    if lacking or len(others) < wanted or _newest(others) - now < lifetimes.root / 2:
         if len(found) >= BUNDLE_ROOTS:
             raise IdentityError(f"there are {len(found)} roots, and a bundle holds {BUNDLE_ROOTS}: make a new fabric")
         number = _free(found)
         found.append((_file(number), make_root(number, trust_domain, now, lifetimes.root)))
+    if (spare is None or _newest([spare]) - now < lifetimes.root / 2) and len(found) < BUNDLE_ROOTS:
+        number = _free(found)
+        spare = make_root(number, trust_domain, now, lifetimes.root)
+        found.append((_file(number), Root(spare.certificate, None)))
     found = list(_in_order(found))
     index = issuing([root for _, root in found], now, lifetimes.overlap)
     return Roots(
@@ -151,7 +185,14 @@ def keep_roots(
             for number, (name, root) in enumerate(found)
         ),
         replaces=bool(past) and not held,
+        spare=spare,
     )
+
+
+def _newest(roots: Sequence[Root]) -> datetime:
+    """When the newest of those that issue runs out; of all, where none does."""
+    of = [root for root in roots if root.key is not None] or roots
+    return max(root.certificate.not_valid_after_utc for root in of)
 
 
 def _lost(held: Sequence[tuple[str, Root]], past: Sequence[Certificate]) -> list[tuple[str, Root]]:

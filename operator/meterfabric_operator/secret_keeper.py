@@ -29,6 +29,7 @@ from meterfabric_operator.identity import (
     keep_sink,
     read_history,
     read_roots,
+    read_spare,
 )
 from meterfabric_operator.objects import Key, Object
 from meterfabric_operator.wanted import FabricFacts, SinkFacts
@@ -72,10 +73,12 @@ class SecretKeeper:
         Written in the order in which one follows from the other: wherever this ends, the next look goes on.
         """
         authority, history, relays = await self._held(facts)
-        files, past = data_of(authority), read_history(data_of(history))
+        files, remembered = data_of(authority), data_of(history)
+        past, spare = read_history(remembered), read_spare(remembered)
         if not read_roots(files):
             await self._may_make(facts, past, published)
-        roots = keep_roots(files, facts.fabric.spec.trust_domain, self._now(), past=past, wanted=wanted)
+        domain = facts.fabric.spec.trust_domain
+        roots = keep_roots(files, domain, self._now(), past=past, spare=spare, wanted=wanted)
         secret, public = keep_relay_key(data_of(relays), files.get(RELAYS))
         facts = dataclasses.replace(facts, trust=roots.bundle, relay_secret=secret)
         replaced = str(((authority or {}).get("metadata", {}).get("annotations") or {}).get(REPLACED, ""))
@@ -84,7 +87,7 @@ class SecretKeeper:
             replaced = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
             body["metadata"]["annotations"] = {REPLACED: replaced}
         await self._put(authority, body)
-        await self._put(history, secrets.history(facts))
+        await self._put(history, secrets.history(facts, roots.spare))
         await self._put(relays, secrets.relay(facts))
         return FabricKeys(roots, secret, public, replaced)
 

@@ -65,7 +65,7 @@ def test_what_is_deleted_comes_back(standing: Installed, kind: str) -> None:
 
 def test_sidecars_that_run_find_their_relays_after_every_key_was_made_again(standing: Installed) -> None:
     key = value(standing, "secret/demo-relay", SHARED_KEY)
-    # It stays: a root that was made anew is known everywhere only after a minute.
+    # It stays: the spare root was lost as well, and another is known everywhere only after a minute.
     standing.apply(pod(standing, "keeps", 200, pause=0.1, then="time.sleep(600)"))
     until("records arrive", SECONDS, lambda: standing.records("keeps") > 0)
     standing.kubectl("delete", "secret", "demo-relay", "-n", METERING)

@@ -9,6 +9,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from meterfabric_operator.identity import (
     HISTORY,
     SINK_LIFETIME,
+    SPARE,
     IdentityError,
     Roots,
     data_of,
@@ -16,6 +17,7 @@ from meterfabric_operator.identity import (
     keep_roots,
     keep_sink,
     read_history,
+    read_spare,
 )
 from meterfabric_protocol.identity import BUNDLE_ROOTS, ChainVerifier, Sink, TrustBundle
 from meterfabric_runtime.curve import from_z85
@@ -26,25 +28,47 @@ SINK = Sink("example.org", "metering.demo", "billing")
 
 def test_roots_are_made_once_and_read_again() -> None:
     made = keep_roots({}, "example.org", NOW)
-    again = keep_roots(made.files, "example.org", NOW + timedelta(days=1))
-    assert list(made.files) == ["root-0001.pem"]
-    assert again.files == made.files
+    again = keep_roots(made.files, "example.org", NOW + timedelta(days=1), past=certificates(made), spare=made.spare)
+    assert list(made.files) == ["root-0001.pem", "root-0002.pem"]
+    assert (again.files, again.spare) == (made.files, made.spare)
+
+
+def test_a_spare_root_is_in_the_bundle_and_its_key_elsewhere() -> None:
+    made = keep_roots({}, "example.org", NOW)
+    assert made.spare is not None
+    assert made.spare.pem.decode() in made.bundle
+    assert made.files["root-0002.pem"] == made.spare.pem
+    held = read_spare({SPARE: made.spare.written()})
+    assert held is not None
+    assert held.written() == made.spare.written()
+    assert read_spare({}) is None
+    assert read_spare({SPARE: made.spare.pem}) is None
+    with pytest.raises(IdentityError, match=r"spare\.pem is damaged.*delete it"):
+        read_spare({SPARE: b"?"})
 
 
 def test_a_root_of_which_half_has_passed_gets_a_successor() -> None:
     made = keep_roots({}, "example.org", NOW)
-    later = keep_roots(made.files, "example.org", NOW + timedelta(days=1900))
-    assert list(later.files) == ["root-0001.pem", "root-0002.pem"]
-    assert later.bundle.count("BEGIN CERTIFICATE") == 2
+    then = NOW + timedelta(days=1900)
+    later = keep_roots(made.files, "example.org", then, past=certificates(made), spare=made.spare)
+    # So does the spare one.
+    assert list(later.files) == [f"root-000{number}.pem" for number in range(1, 5)]
+    assert later.spare is not None
+    assert later.spare.certificate == certificates(later)[3]
+    assert made.spare is not None
+    assert made.spare.certificate == certificates(later)[1]
+    again = keep_roots(later.files, "example.org", then, past=certificates(later), spare=later.spare)
+    assert again.files == later.files
 
 
 def test_a_new_root_is_trusted_before_it_issues_and_the_old_ones_key_goes_then() -> None:
     made = keep_roots({}, "example.org", NOW)
-    rotated = keep_roots(made.files, "example.org", NOW, wanted=2)
+    rotated = keep_roots(made.files, "example.org", NOW, past=certificates(made), spare=made.spare, wanted=2)
     assert rotated.issuing(NOW) == rotated.named[0][1]
+    assert len(rotated.named) == 3
     later = NOW + timedelta(hours=25)
-    settled = keep_roots(rotated.files, "example.org", later)
-    assert settled.issuing(later) == settled.named[1][1]
+    settled = keep_roots(rotated.files, "example.org", later, past=certificates(rotated), spare=rotated.spare)
+    assert settled.issuing(later) == settled.named[2][1]
     assert settled.named[0][1].key is None
     assert settled.bundle == rotated.bundle
 
@@ -66,25 +90,39 @@ def certificates(roots: Roots) -> list[x509.Certificate]:
     return [root.certificate for _, root in roots.named]
 
 
-def test_an_authority_that_is_lost_is_replaced_and_what_it_signed_stays_trusted() -> None:
+def test_an_authority_that_is_lost_is_replaced_by_the_spare_root_that_everybody_trusts_already() -> None:
     first = keep_roots({}, "example.org", NOW)
-    later = NOW + timedelta(days=3)
-    second = keep_roots({}, "example.org", later, past=certificates(first))
+    assert first.spare is not None
+    second = keep_roots({}, "example.org", NOW, past=certificates(first), spare=first.spare)
     assert second.replaces
-    assert list(second.files) == ["root-0001.pem", "root-0002.pem"]
     assert second.bundle.startswith(first.bundle)
+    assert second.issuing(NOW) == first.spare
     assert second.named[0][1].key is None
-    assert second.issuing(later) == second.named[1][1]
-    # Written, it is an authority like any other.
-    again = keep_roots(second.files, "example.org", later, past=certificates(second))
-    assert (again.files, again.replaces) == (second.files, False)
+    assert second.spare is not None
+    assert [root.certificate for _, root in second.named] == [*certificates(first), second.spare.certificate]
+    # Written, it is an authority like any other, also before the history knows of it.
+    again = keep_roots(second.files, "example.org", NOW, past=certificates(second), spare=second.spare)
+    assert (again.files, again.spare, again.replaces) == (second.files, second.spare, False)
+    between = keep_roots(second.files, "example.org", NOW, past=certificates(first), spare=first.spare)
+    assert between.issuing(NOW).written() == first.spare.written()
+    assert between.spare not in (None, first.spare)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_without_a_spare_root_or_with_one_that_nobody_trusts_another_is_made(known: bool) -> None:
+    first, stranger = keep_roots({}, "example.org", NOW), keep_roots({}, "example.org", NOW)
+    spare = stranger.spare if known else None
+    second = keep_roots({}, "example.org", NOW, past=certificates(first), spare=spare)
+    assert second.replaces
+    assert second.bundle.startswith(first.bundle)
+    assert second.issuing(NOW).certificate not in (*certificates(first), *certificates(stranger))
 
 
 def test_an_authority_that_is_brought_back_issues_again_and_its_successor_stays_trusted() -> None:
     first = keep_roots({}, "example.org", NOW)
     later = NOW + timedelta(days=3)
-    second = keep_roots({}, "example.org", later, past=certificates(first))
-    back = keep_roots(first.files, "example.org", later, past=certificates(second))
+    second = keep_roots({}, "example.org", later, past=certificates(first), spare=first.spare)
+    back = keep_roots(first.files, "example.org", later, past=certificates(second), spare=second.spare)
     assert not back.replaces
     assert back.bundle == second.bundle
     assert back.issuing(later).certificate == first.named[0][1].certificate
@@ -93,15 +131,16 @@ def test_an_authority_that_is_brought_back_issues_again_and_its_successor_stays_
 def test_a_root_of_the_history_whose_name_is_taken_gets_another() -> None:
     lost, other = keep_roots({}, "example.org", NOW), keep_roots({}, "example.org", NOW + timedelta(days=1))
     both = keep_roots(other.files, "example.org", NOW + timedelta(days=2), past=certificates(lost))
-    assert set(both.files) == {"root-0001.pem", "root-0002.pem"}
-    assert certificates(both) == [*certificates(lost), *certificates(other)]
+    assert set(both.files) == {f"root-000{number}.pem" for number in range(1, 6)}
+    assert certificates(both)[:-1] == [*certificates(lost), *certificates(other)]
     assert both.issuing(NOW + timedelta(days=2)).certificate == certificates(other)[0]
 
 
 def test_no_more_roots_are_made_than_a_bundle_may_hold() -> None:
     roots = keep_roots({}, "example.org", NOW)
     for _ in range(BUNDLE_ROOTS - 1):
-        roots = keep_roots({}, "example.org", NOW, past=certificates(roots))
+        roots = keep_roots({}, "example.org", NOW, past=certificates(roots), spare=roots.spare)
+    assert roots.spare is None
     assert len(TrustBundle(roots.bundle.encode()).roots) == BUNDLE_ROOTS
     with pytest.raises(IdentityError, match="a bundle holds 64"):
         keep_roots({}, "example.org", NOW, past=certificates(roots))

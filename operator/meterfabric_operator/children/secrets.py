@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 from meterfabric_operator import names
 from meterfabric_operator.children import metadata
-from meterfabric_operator.identity import HISTORY, RELAYS
+from meterfabric_operator.identity import HISTORY, RELAYS, SPARE
 from meterfabric_operator.objects import Object
 from meterfabric_operator.wanted import FabricFacts, SinkFacts
+from meterfabric_runtime.roots import Root
 
 
 def authority(facts: FabricFacts, roots: Mapping[str, bytes]) -> Object:
@@ -22,9 +23,11 @@ def authority(facts: FabricFacts, roots: Mapping[str, bytes]) -> Object:
     return _secret(metadata.kept(facts, names.authority(facts.name)), content)
 
 
-def history(facts: FabricFacts) -> Object:
-    """All roots that there ever were, without keys. A Secret, since who may write here says whom to trust."""
-    return _secret(metadata.kept(facts, names.history(facts.name)), {HISTORY: facts.trust.encode()})
+def history(facts: FabricFacts, spare: Root | None) -> Object:
+    """All roots that there ever were, without keys, and the next one with its key. Who may write here says whom to
+    trust."""
+    content = {HISTORY: facts.trust.encode(), **({SPARE: spare.written()} if spare is not None else {})}
+    return _secret(metadata.kept(facts, names.history(facts.name)), content)
 
 
 def relay(facts: FabricFacts) -> Object:
