@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from bench import accept, audit, backlog, crowded, machine, memory, postgres, receipts, starting, whole_way
 from bench.report import progress
+from bench.scale import measure as scale
 
 MEASURES: dict[str, Callable[[], None]] = {
     "whole_way": whole_way.measure,
@@ -20,11 +21,12 @@ MEASURES: dict[str, Callable[[], None]] = {
     "memory": memory.measure,
     "audit": audit.measure,
     "backlog": backlog.measure,
+    "scale": scale.measure,
     "starting": starting.measure,
     "crowded": crowded.measure,
 }
-BY_NAME_ONLY = {"backlog", "starting", "crowded"}
-"""What takes many minutes, tens of gigabytes, or a cluster is measured when it is asked for."""
+BY_NAME_ONLY = {"backlog", "scale", "starting", "crowded"}
+"""What takes many minutes, tens of gigabytes, root, or a cluster is measured when it is asked for."""
 
 
 def main() -> None:

@@ -1,0 +1,12 @@
+"""How far relays reach: several beside each other, thousands of producers on one, and what a connection costs."""
+
+from __future__ import annotations
+
+from bench.scale import connected, costs, linear
+
+
+def measure() -> None:
+    """Print all of it. Equal shares of the processor are root's to give."""
+    linear.measure()
+    connected.measure()
+    costs.measure()
