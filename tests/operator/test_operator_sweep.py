@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.kinds import kinds
+from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
 from meterfabric_operator.objects import FINALIZER, Key, Object, key_of, labels
 from meterfabric_operator.sweep import sweep
 from tests.operator.facts import SETTINGS
+from tests.operator.world import AUTHORITY, DEMO, world
 
 OPERATOR = Key("Deployment", SETTINGS.namespace, "meterfabric-operator")
 SELECTOR = {"app.kubernetes.io/component": "operator"}
@@ -140,3 +141,20 @@ def test_where_namespaces_are_listed_only_those_are_looked_at() -> None:
     assert {namespace for _, namespace in server.listed} == {"metering", "shop"}
     assert Key("Service", "elsewhere", "other") in server.objects
     assert Key("Service", "metering", "demo-relay") not in server.objects
+
+
+async def test_a_sweep_leaves_what_people_own_and_nothing_else() -> None:
+    demo = world()
+    await demo.reconcile()
+    selector = {"matchLabels": {"app": "operator"}}
+    demo.put("Deployment", "operator", "meterfabric-system", spec={"replicas": 2, "selector": selector}, status={})
+    settings = dataclasses.replace(SETTINGS, deployment="operator")
+    await sweep(cast(Cluster, demo.api), settings)
+    assert demo.api.held[Key("Deployment", "meterfabric-system", "operator")]["spec"]["replicas"] == 0
+    left = {key for key in demo.api.held if key.kind in FABRIC_CHILDREN}
+    assert left == {
+        Key("ConfigMap", "metering", "demo-trust"),
+        Key("Deployment", "meterfabric-system", "operator"),
+    }
+    assert demo.api.held[DEMO]["metadata"]["finalizers"] == []
+    assert {AUTHORITY, Key("Secret", "metering", "billing-sink")} <= set(demo.api.held)

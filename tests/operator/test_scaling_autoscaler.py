@@ -17,8 +17,8 @@ from meterfabric_operator.reconcile_fabric import reconcile_fabric
 from meterfabric_operator.scaling import autoscaler as a
 from meterfabric_operator.scaling.meters import ScalingMeters
 from meterfabric_operator.scaling.outcome import Outcome
-from tests.operator.test_operator_reconcile import DEMO, World, world
 from tests.operator.test_scaling_asking import NOW, pod, relays
+from tests.operator.world import DEMO, World, world
 
 QUICK = {"scaleDown": {"stabilizationWindowSeconds": 30}}
 
