@@ -153,7 +153,9 @@ def test_where_the_history_is_deleted_too_a_person_says_what_is_trusted(installe
     until("who has a certificate delivers", SECONDS, lambda: installed.records("goes-on") == 300)
     # What the condition says is a command that works.
     command = "kubectl create secret" + identity(installed)["message"].rpartition("kubectl create secret")[2]
-    environment = {"KUBECONFIG": str(installed.kubernetes.plan.kubeconfig), "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    plan = installed.kubernetes.plan
+    # Without a home kubectl would keep its cache in this tree.
+    environment = {"HOME": str(plan.folder), "KUBECONFIG": str(plan.kubeconfig), "PATH": "/usr/local/bin:/usr/bin:/bin"}
     subprocess.run(["sh", "-c", command], check=True, capture_output=True, env=environment)
     until("another root is made", SECONDS, lambda: identity(installed).get("reason") == "AuthorityReplaced")
     # And a spare one: the key of the one before it was lost.
