@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from meterfabric_operator.kinds import kinds
+from meterfabric_operator.api.kinds import kinds
 from meterfabric_operator.objects import Object
 from tests.cluster.cluster import Cluster
 from tests.cluster.control import SERVER

@@ -13,31 +13,31 @@ from datetime import UTC, datetime
 import kopf
 from aiohttp import web
 
-from meterfabric_operator import handlers
-from meterfabric_operator.applying import Applier
-from meterfabric_operator.bookkeeper import Bookkeeper
-from meterfabric_operator.census import Census
-from meterfabric_operator.cluster import connect
-from meterfabric_operator.context import Context
-from meterfabric_operator.events import Events
-from meterfabric_operator.injection import Injection
-from meterfabric_operator.kinds import FABRIC_CHILDREN, children, kinds
-from meterfabric_operator.lease import Lease
+from meterfabric_operator.api.cluster import connect
+from meterfabric_operator.api.events import Events
+from meterfabric_operator.api.kinds import FABRIC_CHILDREN, children, kinds
+from meterfabric_operator.api.lease import Lease
+from meterfabric_operator.keys.secret_keeper import SecretKeeper
 from meterfabric_operator.meters import Meters
-from meterfabric_operator.missing import Missing
 from meterfabric_operator.objects import Key
-from meterfabric_operator.observed import Observed
-from meterfabric_operator.queue import Queue
-from meterfabric_operator.reconcile_fabric import reconcile_fabric
-from meterfabric_operator.reconcile_injection import reconcile_injection
-from meterfabric_operator.reconcile_request import reconcile_request
-from meterfabric_operator.reconcile_sink import reconcile_sink
-from meterfabric_operator.replacing import Replacer
+from meterfabric_operator.reconciling.applying import Applier
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.reconciling.reconcile_fabric import reconcile_fabric
+from meterfabric_operator.reconciling.reconcile_injection import reconcile_injection
+from meterfabric_operator.reconciling.reconcile_request import reconcile_request
+from meterfabric_operator.reconciling.reconcile_sink import reconcile_sink
 from meterfabric_operator.scaling.autoscaler import Autoscaler
 from meterfabric_operator.scaling.meters import ScalingMeters
-from meterfabric_operator.secret_keeper import SecretKeeper
-from meterfabric_operator.secret_watch import SecretWatch
 from meterfabric_operator.settings import Settings
+from meterfabric_operator.sidecars.injection import Injection
+from meterfabric_operator.sidecars.missing import Missing
+from meterfabric_operator.sidecars.replacing import Replacer
+from meterfabric_operator.status.bookkeeper import Bookkeeper
+from meterfabric_operator.watching import handlers
+from meterfabric_operator.watching.census import Census
+from meterfabric_operator.watching.observed import Observed
+from meterfabric_operator.watching.queue import Queue
+from meterfabric_operator.watching.secret_watch import SecretWatch
 from meterfabric_runtime.entry import enter
 from meterfabric_runtime.process import Stop, started
 from meterfabric_runtime.web import WebBounds, add_probes, serve

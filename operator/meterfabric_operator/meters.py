@@ -8,15 +8,15 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from meterfabric_operator.applying import Applier
-from meterfabric_operator.books import FATES, of_sink
-from meterfabric_operator.handlers import Watching
-from meterfabric_operator.injection import Injection
-from meterfabric_operator.lease import Lease
+from meterfabric_operator.api.lease import Lease
 from meterfabric_operator.objects import Key
-from meterfabric_operator.observed import Observed
-from meterfabric_operator.queue import Queue
-from meterfabric_operator.replacing import Replacer
+from meterfabric_operator.reconciling.applying import Applier
+from meterfabric_operator.sidecars.injection import Injection
+from meterfabric_operator.sidecars.replacing import Replacer
+from meterfabric_operator.status.books import FATES, of_sink
+from meterfabric_operator.watching.handlers import Watching
+from meterfabric_operator.watching.observed import Observed
+from meterfabric_operator.watching.queue import Queue
 
 
 class Meters(Collector):

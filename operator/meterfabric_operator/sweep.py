@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from meterfabric_operator.cluster import ApiError, Cluster, connect
-from meterfabric_operator.kinds import children, kinds
+from meterfabric_operator.api.cluster import ApiError, Cluster, connect
+from meterfabric_operator.api.kinds import children, kinds
 from meterfabric_operator.objects import FINALIZER, MANAGED_BY, MANAGER, Key, Object, key_of
 from meterfabric_operator.settings import Settings
 from meterfabric_runtime.entry import enter

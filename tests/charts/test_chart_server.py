@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meterfabric_operator import sidecar_values
+from meterfabric_operator.admission import sidecar_values
 from meterfabric_operator.wanted import FabricFacts
 from meterfabric_protocol.fabric import API_VERSION, MeteringFabric, read
 from tests.charts.helm import CHARTS, CLUSTER_SCOPED, Helm, Object, of_kind

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
+from meterfabric_operator.api.kinds import FABRIC_CHILDREN, kinds
 from tests.charts.helm import ROOT
 from tests.charts.rights import HEADINGS, explained, template
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from meterfabric_operator.kinds import children
+from meterfabric_operator.api.kinds import children
 from meterfabric_operator.settings import Settings
 from tests.cluster import product, versions
 from tests.cluster.cluster import Cluster

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meterfabric_operator.kinds import FABRIC_CHILDREN
+from meterfabric_operator.api.kinds import FABRIC_CHILDREN
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, SHOP, Installed, is_ready, kinds, pod
 

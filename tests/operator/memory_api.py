@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from meterfabric_operator import names
-from meterfabric_operator.cluster import ApiError
+from meterfabric_operator.api.cluster import ApiError
 from meterfabric_operator.objects import MANAGER, Key, Object, key_of
 
 

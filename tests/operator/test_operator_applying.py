@@ -2,11 +2,11 @@
 
 from typing import Any, cast
 
-from meterfabric_operator.applying import Applier
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.handlers import Watching
+from meterfabric_operator.api.cluster import Cluster
 from meterfabric_operator.objects import FABRIC, Key, Object
-from meterfabric_operator.observed import Observed
+from meterfabric_operator.reconciling.applying import Applier
+from meterfabric_operator.watching.handlers import Watching
+from meterfabric_operator.watching.observed import Observed
 from tests.operator.memory_api import MemoryApi
 
 KEY = Key("Service", "metering", "demo-relay")

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 
 from meterfabric_operator import names, objects
-from meterfabric_operator.bookkeeper import Bookkeeper, address
-from meterfabric_operator.cluster import ApiError, Cluster
+from meterfabric_operator.api.cluster import ApiError, Cluster
 from meterfabric_operator.objects import Key
-from meterfabric_operator.observed import Child, Observed
+from meterfabric_operator.status.bookkeeper import Bookkeeper, address
+from meterfabric_operator.watching.observed import Child, Observed
 from meterfabric_runtime.web import WebBounds, serve
 from tests.operator.memory_api import MemoryApi
 
@@ -83,8 +83,8 @@ async def asked(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
     app.router.add_get("/books", made.serve)
     server = await serve(app, "127.0.0.1", 0, WebBounds())
     monkeypatch.setattr(names, "SINK_PAGES", server.port)
-    monkeypatch.setattr("meterfabric_operator.bookkeeper.EVERY", 0.02)
-    monkeypatch.setattr("meterfabric_operator.bookkeeper.TICK", 0.01)
+    monkeypatch.setattr("meterfabric_operator.status.bookkeeper.EVERY", 0.02)
+    monkeypatch.setattr("meterfabric_operator.status.bookkeeper.TICK", 0.01)
     labels = objects.labels("metering.demo", "sink", **{objects.SINK: "billing"})
     metadata = {"namespace": "metering", "name": "w", "labels": labels}
     await made.api.create({"kind": "Pod", "metadata": metadata, **worker("127.0.0.1")})
@@ -104,7 +104,7 @@ async def test_a_sink_is_first_asked_when_it_has_a_worker_that_is_ready(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, workers: int | None
 ) -> None:
     """Or in a minute: what isn't ready may be a destination that refuses one log."""
-    monkeypatch.setattr("meterfabric_operator.bookkeeper.EVERY", 3600.0)
+    monkeypatch.setattr("meterfabric_operator.status.bookkeeper.EVERY", 3600.0)
     asked.api.away = True  # so that the first round asks nobody
     if workers is not None:
         asked.ready(workers)

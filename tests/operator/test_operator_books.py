@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from meterfabric_operator.books import Books, Open, of_sink, read, summed, told
 from meterfabric_operator.objects import Key
-from meterfabric_operator.observed import Observed
+from meterfabric_operator.status.books import Books, Open, of_sink, read, summed, told
+from meterfabric_operator.watching.observed import Observed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SINCE = int(NOW.timestamp()) - 90

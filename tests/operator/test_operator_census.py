@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterfabric_operator import census as module
-from meterfabric_operator.census import Census
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.handlers import SELECTORS, Watching
-from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.kinds import FABRIC_CHILDREN, kinds
 from meterfabric_operator.objects import FABRIC, INJECT, Key, Object
-from meterfabric_operator.observed import Observed
+from meterfabric_operator.watching import census as module
+from meterfabric_operator.watching.census import Census
+from meterfabric_operator.watching.handlers import SELECTORS, Watching
+from meterfabric_operator.watching.observed import Observed
 
 DEMO = Key("MeteringFabric", "metering", "demo")
 

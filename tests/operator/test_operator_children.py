@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from meterfabric_operator import fabric_children, sidecar_values
+from meterfabric_operator.admission import sidecar_values
 from meterfabric_operator.children import (
     enrolment_rights,
+    fabric_children,
     injection_binding,
     namespace_config,
     network_policies,
     relay_deployment,
     relay_service,
-    secrets,
     sink_workload,
 )
+from meterfabric_operator.keys import secrets
 from meterfabric_operator.objects import FABRIC, INJECT, MANAGED_BY, key_of
 from meterfabric_relay.settings import Settings as RelaySettings
 from meterfabric_runtime.settings import load

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from meterfabric_operator import conditions as c
-from meterfabric_operator.books import Books
-from meterfabric_operator.identity import IdentityError
-from meterfabric_operator.injection import Proof
-from meterfabric_operator.observed import Child, MeteringPod
+from meterfabric_operator.keys.identity import IdentityError
+from meterfabric_operator.sidecars.injection import Proof
+from meterfabric_operator.status import conditions as c
+from meterfabric_operator.status.books import Books
+from meterfabric_operator.watching.observed import Child, MeteringPod
 
 
 def child(ready: int, *, settled: bool = True) -> Child:

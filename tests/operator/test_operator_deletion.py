@@ -2,8 +2,8 @@
 
 import pytest
 
-from meterfabric_operator.books import Books
 from meterfabric_operator.objects import LET_GO
+from meterfabric_operator.status.books import Books
 from tests.operator.world import AUTHORITY, BILLING, BUNDLE, DEMO, HISTORY, RELAY_KEY, RELAYS, world
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterfabric_operator import fabric_children
-from meterfabric_operator.drift import holds, pack
+from meterfabric_operator.children import fabric_children
 from meterfabric_operator.objects import with_digest
+from meterfabric_operator.watching.drift import holds, pack
 from tests.operator.facts import facts
 
 LEAVES = st.one_of(st.booleans(), st.integers(0, 9), st.text("ab", max_size=2))

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from meterfabric_operator.fence import NotActing, fence
+from meterfabric_operator.api.fence import NotActing, fence
 
 
 class Server:

@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import load_pem_x509_certificates
 
-from meterfabric_operator.identity import (
+from meterfabric_operator.keys.identity import (
     HISTORY,
     SINK_LIFETIME,
     SPARE,

@@ -5,10 +5,10 @@ from typing import cast
 
 import pytest
 
-from meterfabric_operator import injection
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.injection import Injection, Proof, trial_pod
+from meterfabric_operator.api.cluster import ApiError, Cluster
 from meterfabric_operator.objects import INJECT, Object
+from meterfabric_operator.sidecars import injection
+from meterfabric_operator.sidecars.injection import Injection, Proof, trial_pod
 from tests.operator.facts import SETTINGS
 from tests.operator.memory_api import MemoryApi
 

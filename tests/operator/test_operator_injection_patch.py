@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from meterfabric_operator import sidecar_values
-from meterfabric_operator.admission import injection_patch
+from meterfabric_operator.admission import injection_patch, sidecar_values
 from meterfabric_operator.objects import Object
 from tests.operator.facts import facts
 

@@ -11,15 +11,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from meterfabric_operator import sidecar_values
-from meterfabric_operator.cluster import Cluster
+from meterfabric_operator.admission import sidecar_values
+from meterfabric_operator.api.cluster import Cluster
 from meterfabric_operator.injector.answer import Injector, Unreadable
 from meterfabric_operator.injector.certificate import Certificate
 from meterfabric_operator.injector.main import Server
 from meterfabric_operator.injector.remembered import FRESH, KNOWN, Remembered
 from meterfabric_operator.injector.settings import Settings
+from meterfabric_operator.keys.webhook_certificate import SERVING, keep
 from meterfabric_operator.objects import FABRIC, Key, Object
-from meterfabric_operator.webhook_certificate import SERVING, keep
 from meterfabric_runtime.process import Stop
 from meterfabric_runtime.web import WebBounds, serve
 from tests.operator.facts import facts

@@ -2,8 +2,8 @@
 
 from typing import Any, cast
 
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.lease import Lease
+from meterfabric_operator.api.cluster import Cluster
+from meterfabric_operator.api.lease import Lease
 from meterfabric_operator.objects import Key
 from meterfabric_operator.settings import LeasePart
 from tests.operator.memory_api import MemoryApi

@@ -8,21 +8,22 @@ from typing import Any, cast
 
 import pytest
 
-from meterfabric_operator import fabric_children, handlers
-from meterfabric_operator.applying import Applier
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.context import Context
-from meterfabric_operator.events import Events
-from meterfabric_operator.injection import Injection
-from meterfabric_operator.kinds import CLUSTER_CHILDREN, FABRIC_CHILDREN, children, kinds
-from meterfabric_operator.missing import Missing
+from meterfabric_operator.api.cluster import Cluster
+from meterfabric_operator.api.events import Events
+from meterfabric_operator.api.kinds import CLUSTER_CHILDREN, FABRIC_CHILDREN, children, kinds
+from meterfabric_operator.children import fabric_children
+from meterfabric_operator.keys.secret_keeper import SecretKeeper
+from meterfabric_operator.keys.signer import SIGNER
 from meterfabric_operator.objects import FABRIC, Key, Object
-from meterfabric_operator.observed import Observed
-from meterfabric_operator.reconcile_fabric import facts_of
-from meterfabric_operator.reconcile_request import reconcile_request
-from meterfabric_operator.replacing import Replacer
-from meterfabric_operator.secret_keeper import SecretKeeper
-from meterfabric_operator.signer import SIGNER
+from meterfabric_operator.reconciling.applying import Applier
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.reconciling.reconcile_fabric import facts_of
+from meterfabric_operator.reconciling.reconcile_request import reconcile_request
+from meterfabric_operator.sidecars.injection import Injection
+from meterfabric_operator.sidecars.missing import Missing
+from meterfabric_operator.sidecars.replacing import Replacer
+from meterfabric_operator.watching import handlers
+from meterfabric_operator.watching.observed import Observed
 from tests.operator.facts import SETTINGS, facts
 
 LISTED = dataclasses.replace(SETTINGS, namespaces=("metering", "shop"))

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from meterfabric_operator.handlers import Watching
 from meterfabric_operator.objects import DIGEST, FABRIC, SINK, Key
-from meterfabric_operator.observed import Observed
+from meterfabric_operator.watching.handlers import Watching
+from meterfabric_operator.watching.observed import Observed
 
 DEMO = Key("MeteringFabric", "metering", "demo")
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from meterfabric_operator import queue as module
-from meterfabric_operator.queue import Queue
+from meterfabric_operator.watching import queue as module
+from meterfabric_operator.watching.queue import Queue
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from meterfabric_operator.objects import FINALIZER, Key
-from meterfabric_operator.reconcile_fabric import reconcile_fabric
-from meterfabric_operator.reconcile_request import reconcile_request
+from meterfabric_operator.reconciling.reconcile_fabric import reconcile_fabric
+from meterfabric_operator.reconciling.reconcile_request import reconcile_request
 from tests.operator.world import AUTHORITY, BILLING, BUNDLE, DEMO, RELAY_KEY, RELAYS, World, pod, request, world
 
 

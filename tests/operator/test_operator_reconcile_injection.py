@@ -5,21 +5,22 @@ from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from meterfabric_operator import fabric_children, handlers
-from meterfabric_operator.applying import Applier
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.context import Context
-from meterfabric_operator.events import Events
-from meterfabric_operator.injection import Injection
-from meterfabric_operator.kinds import FABRIC_CHILDREN, children
-from meterfabric_operator.missing import Missing
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.events import Events
+from meterfabric_operator.api.kinds import FABRIC_CHILDREN, children
+from meterfabric_operator.children import fabric_children
+from meterfabric_operator.keys.secret_keeper import SecretKeeper
+from meterfabric_operator.keys.webhook_certificate import SERVING, overlap, read
 from meterfabric_operator.objects import MANAGED_BY, MANAGER, Key, Object, key_of
-from meterfabric_operator.observed import Observed
-from meterfabric_operator.reconcile_injection import reconcile_injection
-from meterfabric_operator.replacing import Replacer
-from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.reconciling.applying import Applier
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.reconciling.reconcile_injection import reconcile_injection
 from meterfabric_operator.settings import WebhookPart
-from meterfabric_operator.webhook_certificate import SERVING, overlap, read
+from meterfabric_operator.sidecars.injection import Injection
+from meterfabric_operator.sidecars.missing import Missing
+from meterfabric_operator.sidecars.replacing import Replacer
+from meterfabric_operator.watching import handlers
+from meterfabric_operator.watching.observed import Observed
 from tests.operator.facts import SETTINGS, facts
 from tests.operator.memory_api import MemoryApi
 

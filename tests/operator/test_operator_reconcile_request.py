@@ -4,10 +4,10 @@ from base64 import b64decode
 
 import pytest
 
-from meterfabric_operator.cluster import ApiError
-from meterfabric_operator.identity import IdentityError
+from meterfabric_operator.api.cluster import ApiError
+from meterfabric_operator.keys.identity import IdentityError
 from meterfabric_operator.objects import Key, Object
-from meterfabric_operator.reconcile_request import reconcile_request
+from meterfabric_operator.reconciling.reconcile_request import reconcile_request
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 from meterfabric_protocol.names import Producer
 from tests.operator.world import AUTHORITY, HISTORY, pod, request, world

@@ -6,12 +6,12 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.events import Events
-from meterfabric_operator.injection import Injection
+from meterfabric_operator.api.cluster import Cluster
+from meterfabric_operator.api.events import Events
 from meterfabric_operator.objects import Key
-from meterfabric_operator.observed import MeteringPod
-from meterfabric_operator.replacing import Bucket, Replacer
+from meterfabric_operator.sidecars.injection import Injection
+from meterfabric_operator.sidecars.replacing import Bucket, Replacer
+from meterfabric_operator.watching.observed import MeteringPod
 from tests.operator.facts import SETTINGS
 from tests.operator.memory_api import MemoryApi
 

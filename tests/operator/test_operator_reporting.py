@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from meterfabric_operator import conditions as c
-from meterfabric_operator.books import Books
 from meterfabric_operator.objects import FINALIZER, Key
+from meterfabric_operator.status import conditions as c
+from meterfabric_operator.status.books import Books
 from tests.operator.world import BILLING, DEMO, RELAYS, world
 
 

@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
-from meterfabric_operator.cluster import ApiError, Cluster
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.keys.secret_keeper import SecretKeeper
 from meterfabric_operator.objects import FABRIC, Key, Object
-from meterfabric_operator.reconcile_fabric import facts_of, reconcile_fabric
-from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.reconciling.reconcile_fabric import facts_of, reconcile_fabric
 from meterfabric_operator.specs import read_fabric
 from meterfabric_protocol.identity import TrustBundle
 from tests.operator.world import (

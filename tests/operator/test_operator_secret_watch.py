@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.handlers import Watching
+from meterfabric_operator.api.cluster import ApiError, Cluster
 from meterfabric_operator.objects import FABRIC, SINK, Key, Object
-from meterfabric_operator.observed import Observed
-from meterfabric_operator.secret_watch import SecretWatch
+from meterfabric_operator.watching.handlers import Watching
+from meterfabric_operator.watching.observed import Observed
+from meterfabric_operator.watching.secret_watch import SecretWatch
 
 DEMO = Key("MeteringFabric", "metering", "demo")
 BILLING = Key("MeteringSink", "metering", "billing")
@@ -61,7 +61,7 @@ async def watched(server: Server, *namespaces: str) -> list[tuple[str, bool]]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meterfabric_operator.secret_watch._PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("meterfabric_operator.watching.secret_watch._PAUSES", (0.0, 0.0))
 
 
 async def test_what_is_there_and_what_happens_is_told() -> None:

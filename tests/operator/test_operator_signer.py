@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from meterfabric_operator.signer import Asker, Deny, Sign, asker, fabric_of, judge
+from meterfabric_operator.keys.signer import Asker, Deny, Sign, asker, fabric_of, judge
 from meterfabric_protocol.names import Producer, Sink
 from meterfabric_runtime.csr import make_csr
 from tests.operator.facts import fabric

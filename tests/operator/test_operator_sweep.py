@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.kinds import FABRIC_CHILDREN, kinds
 from meterfabric_operator.objects import FINALIZER, Key, Object, key_of, labels
 from meterfabric_operator.sweep import sweep
 from tests.operator.facts import SETTINGS

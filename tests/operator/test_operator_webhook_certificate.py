@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
-from meterfabric_operator.webhook_certificate import SERVING, Kept, keep, overlap, read
+from meterfabric_operator.keys.webhook_certificate import SERVING, Kept, keep, overlap, read
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOSTS = ("r-inject-1.sys.svc", "r-inject-2.sys.svc")

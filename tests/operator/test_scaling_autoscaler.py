@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.events import Events
-from meterfabric_operator.fence import NotActing
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.events import Events
+from meterfabric_operator.api.fence import NotActing
 from meterfabric_operator.objects import Key, Object
-from meterfabric_operator.reconcile_fabric import reconcile_fabric
+from meterfabric_operator.reconciling.reconcile_fabric import reconcile_fabric
 from meterfabric_operator.scaling import autoscaler as a
 from meterfabric_operator.scaling.meters import ScalingMeters
 from meterfabric_operator.scaling.outcome import Outcome

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from meterfabric_operator.conditions import Condition
 from meterfabric_operator.scaling.deciding import Decision, decide
 from meterfabric_operator.scaling.limiting import History
 from meterfabric_operator.scaling.recommending import NoMetrics, Told, recommend
+from meterfabric_operator.status.conditions import Condition
 from meterfabric_protocol.fabric_spec import Autoscaling, Behavior, ScaleDown, ScaleUp, ScalingPolicy
 
 MISSING, UNREADY = Told("Missing"), Told("Unready")

@@ -7,21 +7,21 @@ from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from meterfabric_operator.applying import Applier
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.context import Context
-from meterfabric_operator.events import Events
-from meterfabric_operator.handlers import Watching
-from meterfabric_operator.identity import AuthorityMissing
-from meterfabric_operator.injection import Injection
-from meterfabric_operator.kinds import FABRIC_CHILDREN, kinds
-from meterfabric_operator.missing import Missing
+from meterfabric_operator.api.cluster import Cluster
+from meterfabric_operator.api.events import Events
+from meterfabric_operator.api.kinds import FABRIC_CHILDREN, kinds
+from meterfabric_operator.keys.identity import AuthorityMissing
+from meterfabric_operator.keys.secret_keeper import SecretKeeper
 from meterfabric_operator.objects import FABRIC, Key, Object
-from meterfabric_operator.observed import Observed
-from meterfabric_operator.reconcile_fabric import reconcile_fabric
-from meterfabric_operator.reconcile_sink import reconcile_sink
-from meterfabric_operator.replacing import Replacer
-from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.reconciling.applying import Applier
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.reconciling.reconcile_fabric import reconcile_fabric
+from meterfabric_operator.reconciling.reconcile_sink import reconcile_sink
+from meterfabric_operator.sidecars.injection import Injection
+from meterfabric_operator.sidecars.missing import Missing
+from meterfabric_operator.sidecars.replacing import Replacer
+from meterfabric_operator.watching.handlers import Watching
+from meterfabric_operator.watching.observed import Observed
 from meterfabric_protocol.fabric import API_VERSION
 from meterfabric_protocol.names import Producer
 from meterfabric_runtime.csr import make_csr

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from meterfabric_operator.admission import injection_patch
-from meterfabric_operator.cluster import Cluster
+from meterfabric_operator.api.cluster import Cluster
 from meterfabric_operator.injector.remembered import Remembered
 from meterfabric_operator.injector.settings import Settings
 from meterfabric_operator.objects import FABRIC, Key, Object

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.identity import IdentityError, data_of
+from meterfabric_operator.api.cluster import Cluster
+from meterfabric_operator.api.lease import UNREACHABLE
 from meterfabric_operator.injector.settings import Settings
-from meterfabric_operator.lease import UNREACHABLE
+from meterfabric_operator.keys.identity import IdentityError, data_of
+from meterfabric_operator.keys.webhook_certificate import SERVING, Pair, overlap, read
 from meterfabric_operator.objects import Key
-from meterfabric_operator.webhook_certificate import SERVING, Pair, overlap, read
 
 log = logging.getLogger(__name__)
 

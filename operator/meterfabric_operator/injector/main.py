@@ -11,12 +11,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from meterfabric_operator.admission.injection_webhook import PATH
-from meterfabric_operator.cluster import connect
+from meterfabric_operator.api.cluster import connect
+from meterfabric_operator.api.kinds import KINDS
+from meterfabric_operator.api.lease import UNREACHABLE
 from meterfabric_operator.injector.answer import Injector, Unreadable
 from meterfabric_operator.injector.certificate import Certificate
 from meterfabric_operator.injector.settings import Settings
-from meterfabric_operator.kinds import KINDS
-from meterfabric_operator.lease import UNREACHABLE
 from meterfabric_runtime.entry import enter
 from meterfabric_runtime.process import Stop, started
 from meterfabric_runtime.web import WebBounds, add_probes, serve

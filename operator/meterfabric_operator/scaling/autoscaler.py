@@ -16,18 +16,18 @@ from typing import Final
 
 import aiohttp
 
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.conditions import Condition
-from meterfabric_operator.events import Events
-from meterfabric_operator.fence import NotActing
-from meterfabric_operator.lease import UNREACHABLE
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.events import Events
+from meterfabric_operator.api.fence import NotActing
+from meterfabric_operator.api.lease import UNREACHABLE
 from meterfabric_operator.objects import FABRIC, Key, Object
-from meterfabric_operator.observed import Observed
 from meterfabric_operator.scaling.asking import CALL, ask
 from meterfabric_operator.scaling.deciding import Decision, decide
 from meterfabric_operator.scaling.limiting import History
 from meterfabric_operator.scaling.outcome import Outcome
 from meterfabric_operator.specs import read_fabric
+from meterfabric_operator.status.conditions import Condition
+from meterfabric_operator.watching.observed import Observed
 from meterfabric_protocol.fabric import FabricError, MeteringFabric
 from meterfabric_protocol.fabric_spec import Autoscaling
 

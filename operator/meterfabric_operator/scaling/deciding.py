@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from meterfabric_operator.conditions import Condition
 from meterfabric_operator.scaling import limiting
 from meterfabric_operator.scaling.limiting import History
 from meterfabric_operator.scaling.recommending import NoMetrics, Told, recommend
+from meterfabric_operator.status.conditions import Condition
 from meterfabric_protocol.fabric_spec import Autoscaling
 from meterfabric_protocol.notation import thousandths
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from meterfabric_operator.observed import Observed
+from meterfabric_operator.watching.observed import Observed
 
 
 class ScalingMeters(Collector):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from meterfabric_operator.conditions import Condition
+from meterfabric_operator.status.conditions import Condition
 
 CONDITIONS: Final = ("AbleToScale", "ScalingActive", "ScalingLimited")
 """Those of a HorizontalPodAutoscaler. Only the second is told by an event of its own: changes of size are told."""

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.lease import UNREACHABLE
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.lease import UNREACHABLE
 from meterfabric_operator.objects import FABRIC, MANAGED_BY, MANAGER, SINK
 
 log = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.drift import holds
+from meterfabric_operator.api.cluster import Cluster
 from meterfabric_operator.objects import DIGEST, Key, Object, key_of, with_digest
-from meterfabric_operator.observed import Child, Observed, child_of
+from meterfabric_operator.watching.drift import holds
+from meterfabric_operator.watching.observed import Child, Observed, child_of
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import aiohttp
 
-from meterfabric_operator.cluster import ApiError, Cluster
+from meterfabric_operator.api.cluster import ApiError, Cluster
 from meterfabric_operator.objects import Key, Object
 from meterfabric_operator.settings import LeasePart
 

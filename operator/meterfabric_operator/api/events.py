@@ -7,8 +7,8 @@ import secrets
 from datetime import UTC, datetime
 from typing import Literal
 
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.lease import UNREACHABLE
+from meterfabric_operator.api.cluster import Cluster
+from meterfabric_operator.api.lease import UNREACHABLE
 from meterfabric_operator.objects import MANAGER, Object
 
 log = logging.getLogger(__name__)

@@ -6,21 +6,22 @@ import dataclasses
 from datetime import datetime
 from typing import Any
 
-from meterfabric_operator import conditions as c
-from meterfabric_operator import fabric_children, names, sidecar_values
-from meterfabric_operator.books import of_fabric, summed
-from meterfabric_operator.children import relay_deployment, trust_bundle
-from meterfabric_operator.context import Context
-from meterfabric_operator.deletion import delete_fabric
-from meterfabric_operator.identity import IdentityError
+from meterfabric_operator import names
+from meterfabric_operator.admission import sidecar_values
+from meterfabric_operator.children import fabric_children, relay_deployment, trust_bundle
+from meterfabric_operator.keys.identity import IdentityError
+from meterfabric_operator.keys.secret_keeper import ROTATE, FabricKeys
 from meterfabric_operator.objects import FINALIZER, Key, Object, key_of
-from meterfabric_operator.observed import Child
-from meterfabric_operator.producers import care, prove
-from meterfabric_operator.reporting import report
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.reconciling.deletion import delete_fabric
+from meterfabric_operator.reconciling.producers import care, prove
+from meterfabric_operator.reconciling.reporting import report
 from meterfabric_operator.scaling.outcome import shown
-from meterfabric_operator.secret_keeper import ROTATE, FabricKeys
 from meterfabric_operator.specs import read_identity, read_sink, unknown_fields
+from meterfabric_operator.status import conditions as c
+from meterfabric_operator.status.books import of_fabric, summed
 from meterfabric_operator.wanted import FabricFacts
+from meterfabric_operator.watching.observed import Child
 from meterfabric_protocol.fabric import FabricError, MeteringFabric, MeteringSink
 
 _LOOK_AGAIN = 10.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from meterfabric_operator.events import Events
+from meterfabric_operator.api.events import Events
 from meterfabric_operator.objects import Object
-from meterfabric_operator.observed import MeteringPod
+from meterfabric_operator.watching.observed import MeteringPod
 
 _TOLD: Final = 10
 """So many pods of a fabric are told by events of their own; the fabric's condition counts them all."""

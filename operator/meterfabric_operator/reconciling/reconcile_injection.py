@@ -5,11 +5,11 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from datetime import datetime, timedelta
 
-from meterfabric_operator.cluster import ApiError
-from meterfabric_operator.context import Context
-from meterfabric_operator.identity import IdentityError, data_of
+from meterfabric_operator.api.cluster import ApiError
+from meterfabric_operator.keys.identity import IdentityError, data_of
+from meterfabric_operator.keys.webhook_certificate import Kept, keep, overlap
 from meterfabric_operator.objects import GROUP, MANAGED_BY, MANAGER, Key, Object
-from meterfabric_operator.webhook_certificate import Kept, keep, overlap
+from meterfabric_operator.reconciling.context import Context
 
 _SINCE = f"{GROUP}/serving-since"
 """Annotation of the Secret: from when on its certificate is served."""

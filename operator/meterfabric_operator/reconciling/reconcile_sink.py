@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from meterfabric_operator import conditions as c
-from meterfabric_operator import fabric_children
-from meterfabric_operator.books import of_sink
-from meterfabric_operator.children import sink_workload
-from meterfabric_operator.context import Context
-from meterfabric_operator.identity import AuthorityMissing, IdentityError, SinkIdentity
+from meterfabric_operator.children import fabric_children, sink_workload
+from meterfabric_operator.keys.identity import AuthorityMissing, IdentityError, SinkIdentity
 from meterfabric_operator.objects import Key, Object, key_of
-from meterfabric_operator.reconcile_fabric import facts_of
-from meterfabric_operator.reporting import report
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.reconciling.reconcile_fabric import facts_of
+from meterfabric_operator.reconciling.reporting import report
 from meterfabric_operator.specs import read_identity, read_sink, unknown_fields
+from meterfabric_operator.status import conditions as c
+from meterfabric_operator.status.books import of_sink
 from meterfabric_operator.wanted import SinkFacts
 from meterfabric_protocol.fabric import FabricError
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from meterfabric_operator.applying import Applier
-from meterfabric_operator.cluster import Cluster
-from meterfabric_operator.events import Events
-from meterfabric_operator.injection import Injection
-from meterfabric_operator.missing import Missing
+from meterfabric_operator.api.cluster import Cluster
+from meterfabric_operator.api.events import Events
+from meterfabric_operator.keys.secret_keeper import SecretKeeper
 from meterfabric_operator.objects import Key
-from meterfabric_operator.observed import Observed
-from meterfabric_operator.replacing import Replacer
-from meterfabric_operator.secret_keeper import SecretKeeper
+from meterfabric_operator.reconciling.applying import Applier
 from meterfabric_operator.settings import Settings
+from meterfabric_operator.sidecars.injection import Injection
+from meterfabric_operator.sidecars.missing import Missing
+from meterfabric_operator.sidecars.replacing import Replacer
+from meterfabric_operator.watching.observed import Observed
 
 
 @dataclass(frozen=True)

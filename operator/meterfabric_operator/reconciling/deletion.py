@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from meterfabric_operator import conditions as c
 from meterfabric_operator import names
-from meterfabric_operator.books import of_fabric, summed
-from meterfabric_operator.context import Context
 from meterfabric_operator.objects import FINALIZER, LET_GO, Key, Object, key_of
-from meterfabric_operator.reporting import report
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.reconciling.reporting import report
+from meterfabric_operator.status import conditions as c
+from meterfabric_operator.status.books import of_fabric, summed
 from meterfabric_operator.wanted import FabricFacts
 
 _LOOK_AGAIN = 10.0

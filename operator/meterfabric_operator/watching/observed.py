@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meterfabric_operator import names
-from meterfabric_operator.drift import pack
 from meterfabric_operator.objects import DIGEST, FABRIC, INJECT, SINK, Key, Object, digest, key_of
-from meterfabric_operator.versions import Versions
+from meterfabric_operator.watching.drift import pack
+from meterfabric_operator.watching.versions import Versions
 
 if TYPE_CHECKING:
-    from meterfabric_operator.books import Books
     from meterfabric_operator.scaling.outcome import Outcome
+    from meterfabric_operator.status.books import Books
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meterfabric_operator.context import Context
-from meterfabric_operator.injection import Proof
 from meterfabric_operator.objects import Key, Object, digest
-from meterfabric_operator.observed import MeteringPod
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.sidecars.injection import Proof
 from meterfabric_operator.wanted import FabricFacts
+from meterfabric_operator.watching.observed import MeteringPod
 
 
 async def prove(context: Context, facts: FabricFacts, sidecar: Object | None, pods: Sequence[MeteringPod]) -> Proof:

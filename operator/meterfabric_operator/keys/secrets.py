@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from meterfabric_operator import names
 from meterfabric_operator.children import metadata
-from meterfabric_operator.identity import HISTORY, RELAYS, SPARE
+from meterfabric_operator.keys.identity import HISTORY, RELAYS, SPARE
 from meterfabric_operator.objects import Object
 from meterfabric_operator.wanted import FabricFacts, SinkFacts
 from meterfabric_runtime.roots import Root

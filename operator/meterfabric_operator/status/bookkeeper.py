@@ -11,12 +11,13 @@ from typing import Final
 
 import aiohttp
 
-from meterfabric_operator import books, names
-from meterfabric_operator.books import Open, Page
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.lease import UNREACHABLE
+from meterfabric_operator import names
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.lease import UNREACHABLE
 from meterfabric_operator.objects import SINK, Key, Object
-from meterfabric_operator.observed import Observed
+from meterfabric_operator.status import books
+from meterfabric_operator.status.books import Open, Page
+from meterfabric_operator.watching.observed import Observed
 
 log = logging.getLogger(__name__)
 

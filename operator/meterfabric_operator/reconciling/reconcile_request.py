@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from meterfabric_operator import signer
-from meterfabric_operator.context import Context
+from meterfabric_operator.keys import signer
 from meterfabric_operator.objects import Key, Object
-from meterfabric_operator.reconcile_fabric import facts_of
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.reconciling.reconcile_fabric import facts_of
 from meterfabric_operator.specs import read_identity
 from meterfabric_protocol.fabric import FabricError, MeteringFabric
 from meterfabric_protocol.notation import seconds

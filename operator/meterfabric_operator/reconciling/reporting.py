@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meterfabric_operator import conditions as c
-from meterfabric_operator.context import Context
 from meterfabric_operator.objects import Object, key_of
+from meterfabric_operator.reconciling.context import Context
+from meterfabric_operator.status import conditions as c
 
 _PASSING = ("NotMade", "Progressing")
 """Reasons that tell of a beginning, not of something wrong."""

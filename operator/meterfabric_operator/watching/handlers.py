@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import kopf
 
-from meterfabric_operator import signer
-from meterfabric_operator.kinds import FABRIC_CHILDREN, Kind
+from meterfabric_operator.api.kinds import FABRIC_CHILDREN, Kind
+from meterfabric_operator.keys import signer
 from meterfabric_operator.objects import FABRIC, GROUP, INJECT, MANAGED_BY, MANAGER, SINK, Key, Object, key_of
-from meterfabric_operator.observed import Observed
+from meterfabric_operator.watching.observed import Observed
 
 SELECTORS: Final = {
     "Pod": f"{INJECT}=true",

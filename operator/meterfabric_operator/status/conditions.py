@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from meterfabric_operator import names
-from meterfabric_operator.books import Books
-from meterfabric_operator.identity import REPLACED, IdentityError
-from meterfabric_operator.injection import Proof
+from meterfabric_operator.keys.identity import REPLACED, IdentityError
 from meterfabric_operator.objects import Object
-from meterfabric_operator.observed import Child, MeteringPod
+from meterfabric_operator.sidecars.injection import Proof
+from meterfabric_operator.status.books import Books
+from meterfabric_operator.watching.observed import Child, MeteringPod
 from meterfabric_protocol.fabric import FabricError
 
 Truth = Literal["True", "False", "Unknown"]

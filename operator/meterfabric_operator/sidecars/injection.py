@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from meterfabric_operator import names
+from meterfabric_operator.api.cluster import ApiError, Cluster
 from meterfabric_operator.children.pod import USER, container_security
-from meterfabric_operator.cluster import ApiError, Cluster
 from meterfabric_operator.objects import INJECT, Object
 from meterfabric_operator.settings import Settings
 

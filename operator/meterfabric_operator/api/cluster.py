@@ -9,8 +9,8 @@ import aiohttp
 import msgspec
 from kubernetes.aio import client, config
 
-from meterfabric_operator.fence import fence
-from meterfabric_operator.kinds import Kind
+from meterfabric_operator.api.fence import fence
+from meterfabric_operator.api.kinds import Kind
 from meterfabric_operator.objects import MANAGER, Key, Object
 
 _TIMEOUT: Final = 15.0

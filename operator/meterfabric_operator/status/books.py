@@ -15,8 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from meterfabric_operator.objects import Key, Object
-from meterfabric_operator.observed import Observed
 from meterfabric_operator.wanted import FabricFacts
+from meterfabric_operator.watching.observed import Observed
 
 FATES: Final = ("delivered", "expired", "damaged", "lost", "missing", "unexplained", "pending", "abandoned")
 """As the page's, without what isn't owed to the sink; `pending` is told apart from `abandoned` here."""

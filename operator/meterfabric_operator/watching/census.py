@@ -14,10 +14,10 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.handlers import PAGE, SELECTORS, Watching
-from meterfabric_operator.lease import UNREACHABLE
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.lease import UNREACHABLE
 from meterfabric_operator.objects import Key, key_of
+from meterfabric_operator.watching.handlers import PAGE, SELECTORS, Watching
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.events import Events
-from meterfabric_operator.injection import Injection
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.api.events import Events
 from meterfabric_operator.objects import Object
-from meterfabric_operator.observed import MeteringPod
+from meterfabric_operator.sidecars.injection import Injection
+from meterfabric_operator.watching.observed import MeteringPod
 
 log = logging.getLogger(__name__)
 

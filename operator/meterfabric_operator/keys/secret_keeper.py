@@ -14,9 +14,9 @@ from datetime import datetime
 from cryptography.x509 import Certificate
 
 from meterfabric_operator import names
-from meterfabric_operator.children import secrets
-from meterfabric_operator.cluster import ApiError, Cluster
-from meterfabric_operator.identity import (
+from meterfabric_operator.api.cluster import ApiError, Cluster
+from meterfabric_operator.keys import secrets
+from meterfabric_operator.keys.identity import (
     RELAYS,
     REPLACED,
     AuthorityMissing,
