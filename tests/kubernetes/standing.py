@@ -55,3 +55,10 @@ def pods(installed: Installed, component: str) -> dict[str, str]:
     chosen = ("-n", METERING, "-l", f"app.kubernetes.io/component={component},{OURS}", "-o", "json")
     listed = json.loads(installed.kubectl("get", "pods", *chosen))["items"]
     return {each["metadata"]["name"]: each["spec"]["containers"][0]["image"] for each in listed}
+
+
+def settle(installed: Installed) -> None:
+    """Return once relays and sinks are all of the newest version and ready: nothing is being rolled."""
+    for name in installed.names("deployment", METERING, OURS):
+        command = ("rollout", "status", f"deployment/{name}", "-n", METERING, f"--timeout={SECONDS}s")
+        installed.kubectl(*command)
