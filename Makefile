@@ -99,7 +99,7 @@ clean: ## remove what the targets made: environment, caches, demo
 check: lint types layers unit ## what must hold before every commit, in two minutes
 
 .PHONY: test
-test: check simulation integration ## everything
+test: check simulation integration e2e ## everything
 
 .PHONY: lint
 lint: setup ## style: ruff's checks and its format
@@ -160,13 +160,14 @@ $(STAMPS)/images: scripts/debian.sh $(STAMPS)/python
 images: $(STAMPS)/images ## build the Dockerfile's images, as root, without a daemon; say where their archives are
 	$(BIN)/python -m tests.cluster image
 
-.PHONY: cluster-test
-cluster-test: $(STAMPS)/cluster $(STAMPS)/images ## tests on a real Kubernetes KUBERNETES of their own, as root
-	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster tests
+.PHONY: e2e
+e2e: $(STAMPS)/cluster $(STAMPS)/images ## the product on a real Kubernetes KUBERNETES of the tests' own, as root; built before the first
+	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=20 tests
 
 .PHONY: matrix
 matrix: $(STAMPS)/cluster $(STAMPS)/images ## the same on the older ones: MATRIX
-	for version in $(MATRIX); do KUBERNETES=$$version $(PYTEST) -m cluster tests; done
+	for version in $(MATRIX); do $(MAKE) e2e KUBERNETES=$$version; done
 
 .PHONY: fuzz
 fuzz: setup ## coverage-guided fuzzing of the decoders for SECONDS each
