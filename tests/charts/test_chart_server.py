@@ -139,8 +139,10 @@ def test_listing_namespaces_takes_the_rights_elsewhere_away(kubernetes: Cluster,
         ("create", "mutatingadmissionpolicybindings.admissionregistration.k8s.io", ""),
         ("get", "secrets", "shop"),
         ("create", "deployments.apps", "shop"),
-        ("create", "pods", "metering"),
-        ("create", "pods/eviction", "metering"),
+        ("list", "secrets", "shop"),
+        ("watch", "secrets", "shop"),
+        ("create", "pods", "default"),
+        ("create", "pods/eviction", "default"),
         ("list", "pods", "default"),
         ("list", "meteringfabrics.meterfabric.io", "default"),
     ]
@@ -149,8 +151,7 @@ def test_listing_namespaces_takes_the_rights_elsewhere_away(kubernetes: Cluster,
 
 def test_the_operator_may_do_nothing_else(kubernetes: Cluster, release: Object) -> None:
     rights = [
-        ("list", "secrets", "metering"),
-        ("watch", "secrets", "metering"),
+        ("patch", "secrets", "metering"),
         ("delete", "pods", "shop"),
         ("create", "pods/exec", "metering"),
         ("create", "serviceaccounts/token", SYSTEM),
