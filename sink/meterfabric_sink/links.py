@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 
 import zmq
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from meterfabric_protocol import message as m
 from meterfabric_protocol.delivery.verdict import Incoming
@@ -28,10 +27,9 @@ log = logging.getLogger(__name__)
 class Links:
     """The worker's sessions with all relays; every relay may route any log here."""
 
-    def __init__(self, settings: Settings, key: Ed25519PrivateKey, own: OwnChain) -> None:
+    def __init__(self, settings: Settings, own: OwnChain) -> None:
         """`take` is set before the first `set`: it is given what arrives."""
         self._settings = settings
-        self._key = key
         self._own = own
         self._server_key = from_z85(settings.relay_key)
         self.take: Callable[[Incoming], None] = lambda item: None
@@ -115,7 +113,7 @@ class Links:
             settings.window,
             int(time.time()),
         )
-        return HelloFrames(nonce, (*sign_hello(body, self._key), self._own.current.chain))
+        return HelloFrames(nonce, (*sign_hello(body, self._own.key), self._own.current.chain))
 
     def _message(self, relay: str, message: m.Message, frames: list[zmq.Frame]) -> None:
         if isinstance(message, m.Deliver | m.Listen):

@@ -10,8 +10,6 @@ import time
 
 import zstandard
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from meterfabric_protocol.delivery.settings import SinkSettings
 from meterfabric_protocol.delivery.sink import SinkCore
@@ -50,17 +48,14 @@ def decompress(data: bytes, length: int) -> bytes:
 
 
 async def serve_sink(settings: Settings, stop: Stop) -> None:
-    """Run one worker until told to stop, then finish what it took."""
-    key = load_pem_private_key(settings.key.read_bytes(), None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{settings.key}: the sink's signing key must be Ed25519")
+    """Run one worker until told to stop, or its key is replaced, then finish what it took."""
+    store = destination(settings.url)
+    own = OwnChain(settings.chain, settings.key, store)
     trust = TrustFile(settings.trust)
     limits = Limits(record_bytes=settings.record_bytes)
-    core = SinkCore(SinkSettings(settings.fabric, settings.name, limits), key, trust.verifier(), decompress)
-    store = destination(settings.url)
-    own = OwnChain(settings.chain, store)
+    core = SinkCore(SinkSettings(settings.fabric, settings.name, limits), own.key, trust.verifier(), decompress)
     meters = Meters()
-    links = Links(settings, key, own)
+    links = Links(settings, own)
     worker = Worker(
         core, store, links.reply, meters, group_bytes=settings.group_bytes, group_batches=settings.group_batches
     )
@@ -108,7 +103,7 @@ async def _open(store: Destination, own: OwnChain, meters: Meters, health: Healt
 
 
 async def _run(tasks: list[asyncio.Task[None]], worker: Worker, links: Links, stop: Stop, drain: float) -> None:
-    """Until told to stop, then finish what was taken, in at most `drain` seconds. Raises what a task raises."""
+    """Until told to stop or a task ends, then finish what was taken, in at most `drain` seconds. Raises as tasks do."""
     try:
         ended, _ = await asyncio.wait(
             [*tasks, stopping := asyncio.create_task(stop.wait())], return_when="FIRST_COMPLETED"

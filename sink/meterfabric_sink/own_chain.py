@@ -1,6 +1,7 @@
-"""The sink's own certificate chain: shown to relays, and kept in the destination beside what it signs.
+"""The sink's own key and its certificate chain, which relays are shown and the destination keeps beside what is signed.
 
-Whoever runs the sink renews the file; it is read again when it changes, so a renewal needs no restart.
+Whoever runs the sink renews the chain's file; it is read again when it changes, so a renewal needs no restart. Another
+key does: all sessions with relays were begun with the old one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import contextlib
 import logging
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 
 from meterfabric_sink.destination.base import Certificate, Destination, DestinationDown, DestinationRefused
@@ -18,15 +21,20 @@ log = logging.getLogger(__name__)
 
 
 class OwnChain:
-    """Reads the file at start: raises OSError where there is none, ValueError where it holds no certificate."""
+    """Reads the files at start.
 
-    def __init__(self, path: Path, destination: Destination, interval: float = 1.0) -> None:
-        """``interval``: seconds between looks at the file."""
+    Raises OSError where one isn't there, ValueError where one doesn't hold what it should, or the chain is of another
+    key.
+    """
+
+    def __init__(self, path: Path, key: Path, destination: Destination, interval: float = 1.0) -> None:
+        """``path``: the chain, PEM. ``key``: Ed25519, PKCS #8 PEM. ``interval``: seconds between looks at the files."""
         self._path = path
+        self._key_path = key
         self._destination = destination
         self._interval = interval
         self._kept: bytes | None = None
-        self.current = _read(path)
+        self.key, self.current = self._read()
 
     async def keep(self) -> None:
         """Store the chain where it isn't yet. Raises DestinationDown, DestinationRefused."""
@@ -35,22 +43,33 @@ class OwnChain:
             self._kept = self.current.chain
 
     async def run(self) -> None:
-        """Follow the file for ever; cancel to end. A file that is missing or broken for a moment changes nothing."""
+        """Follow the files until there is another key; cancel to end before.
+
+        Files that are missing, broken or of two keys for a moment change nothing.
+        """
         while True:
             await asyncio.sleep(self._interval)
             try:
-                found = _read(self._path)
+                if self._path.read_bytes() != self.current.chain:
+                    key, found = self._read()
+                    if key.public_key() != self.key.public_key():
+                        log.warning("the sink was given another key: this worker ends, the next one begins with it")
+                        return
+                    log.info("the sink has a new certificate", extra={"not_after": found.not_after})
+                    self.current = found
             except (OSError, ValueError) as error:
                 log.warning("the sink's chain can't be read", extra={"path": str(self._path), "reason": str(error)})
                 continue
-            if found != self.current:
-                log.info("the sink has a new certificate", extra={"not_after": found.not_after})
-                self.current = found
             with contextlib.suppress(DestinationDown, DestinationRefused):
                 await self.keep()
 
-
-def _read(path: Path) -> Certificate:
-    chain = path.read_bytes()
-    leaf = load_pem_x509_certificates(chain)[0]
-    return Certificate(chain, int(leaf.not_valid_before_utc.timestamp()), int(leaf.not_valid_after_utc.timestamp()))
+    def _read(self) -> tuple[Ed25519PrivateKey, Certificate]:
+        key = load_pem_private_key(self._key_path.read_bytes(), None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError(f"{self._key_path}: the sink's signing key must be Ed25519")
+        chain = self._path.read_bytes()
+        leaf = load_pem_x509_certificates(chain)[0]
+        if leaf.public_key() != key.public_key():
+            raise ValueError(f"{self._path}: the certificate is of another key than {self._key_path}")
+        not_before, not_after = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        return key, Certificate(chain, int(not_before.timestamp()), int(not_after.timestamp()))

@@ -16,6 +16,7 @@ from tests.kubernetes.installed import METERING, SECONDS, SHOP, Installed, is_re
 pytestmark = pytest.mark.cluster
 
 OURS = f"app.kubernetes.io/managed-by=meterfabric-operator,meterfabric.io/fabric={METERING}.demo"
+WORKERS = "app.kubernetes.io/component=sink,meterfabric.io/sink=billing"
 SHARED_KEY = ".data.relays\\.curve"
 
 
@@ -63,7 +64,7 @@ def test_what_is_deleted_comes_back(standing: Installed, kind: str) -> None:
     until("the sink has workers", SECONDS, lambda: is_ready(standing, "meteringsink", "billing"))
 
 
-def test_sidecars_that_run_find_their_relays_after_every_key_was_made_again(standing: Installed) -> None:
+def test_sidecars_and_workers_that_run_go_on_after_every_key_was_made_again(standing: Installed) -> None:
     key = value(standing, "secret/demo-relay", SHARED_KEY)
     # It stays: the spare root was lost as well, and another is known everywhere only after a minute.
     standing.apply(pod(standing, "keeps", 200, pause=0.1, then="time.sleep(600)"))
@@ -73,6 +74,16 @@ def test_sidecars_that_run_find_their_relays_after_every_key_was_made_again(stan
     standing.kubectl("rollout", "restart", "deployment/demo-relay", "-n", METERING)
     standing.kubectl("rollout", "status", "deployment/demo-relay", "-n", METERING, f"--timeout={SECONDS}s")
     until("all records are there", SECONDS, lambda: standing.records("keeps") == 200)
+
+    def workers_began_anew() -> bool:
+        found = json.loads(standing.kubectl("get", "pods", "-n", METERING, "-l", WORKERS, "-o", "json"))["items"]
+        return all(pod["status"]["containerStatuses"][0]["restartCount"] >= 1 for pod in found)
+
+    # A kubelet takes a minute or two to put a Secret into a running pod's volume.
+    until("the sink's worker has its new key", 2 * SECONDS, workers_began_anew)
+    until("and is ready with it", SECONDS, lambda: is_ready(standing, "meteringsink", "billing"))
+    standing.apply(pod(standing, "after", 20))
+    until("what came after is there", SECONDS, lambda: standing.records("after") == 20)
     standing.kubectl("delete", "pod", "keeps", "-n", SHOP, "--wait=false")
 
 
