@@ -38,8 +38,8 @@ class Sessions:
         """``server_key``: the relays' raw public CURVE key; ``links``: how many there may be at once."""
         self._server_key = server_key
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        # Each link is its socket and its monitor's two ends.
-        self._context.set(zmq.MAX_SOCKETS, 3 * links + 64)
+        # Each link is its socket and its monitor's two ends; one that was closed lingers while its successor stands.
+        self._context.set(zmq.MAX_SOCKETS, 6 * links + 64)
         self._jitter = random.SystemRandom()
 
     def dial(

@@ -90,7 +90,10 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
         context,
         zmq.ROUTER,
         # What is queued is bounded by credit, in bytes; the mark only has to be above any count that comes to.
-        Bounds(message=settings.max_message, queued=100_000, heartbeat=2_000, heartbeat_timeout=6_000),
+        # Peers send heartbeats, which say for how long they may be silent. Ours are only for one that is gone before
+        # its first: as many as theirs would be most of what thousands of silent peers cost, since libzmq looks through
+        # the timers of all connections at each answer.
+        Bounds(message=settings.max_message, queued=100_000, heartbeat=30_000, heartbeat_timeout=6_000),
         curve=keys.server(),
     )
     server: list[RelayServer] = []
