@@ -1,8 +1,9 @@
-"""How far relays reach: several beside each other, thousands of producers on one, and what a connection costs."""
+"""How far relays reach: several beside each other, thousands of producers on one, what a connection costs,
+and the far side of many small batches."""
 
 from __future__ import annotations
 
-from bench.scale import connected, costs, linear
+from bench.scale import connected, costs, far, linear
 
 
 def measure() -> None:
@@ -10,3 +11,4 @@ def measure() -> None:
     linear.measure()
     connected.measure()
     costs.measure()
+    far.measure()

@@ -53,7 +53,7 @@ class Log:
 class Bench:
     """A worker, its destination, and the answers that left."""
 
-    def __init__(self, folder: Path, store: Destination) -> None:
+    def __init__(self, folder: Path, store: Destination, group_bytes: int, group_batches: int, verify: bool) -> None:
         self.authority = LocalAuthority(
             folder / "authority", trust_domain="example.org", admits=lambda _: True, clock=lambda: datetime.now(UTC)
         )
@@ -66,11 +66,15 @@ class Bench:
             lambda data, length: data,
         )
         self.store = store
+        self._verify = verify
         self.answers: list[tuple[Incoming, answers.Answer]] = []
-        self.worker = Worker(core, self.store, self._reply, Meters(), group_bytes=1 << 20, group_batches=64)
+        self.worker = Worker(
+            core, self.store, self._reply, Meters(), group_bytes=group_bytes, group_batches=group_batches
+        )
 
     def _reply(self, item: Incoming, body: bytes, signature: bytes) -> None:
-        answers.verify(body, signature, self.key.public_key().public_bytes_raw())
+        if self._verify:
+            answers.verify(body, signature, self.key.public_key().public_bytes_raw())
         self.answers.append((item, answers.read(body)))
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -85,9 +89,11 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, store: Destination) -> AsyncIterator[Bench]:
-    """A worker at work on this destination."""
-    bench = Bench(folder, store)
+async def running(
+    folder: Path, store: Destination, group_bytes: int = 1 << 20, group_batches: int = 64, *, verify: bool = True
+) -> AsyncIterator[Bench]:
+    """A worker at work on this destination; ``verify``: hold each answer's signature against the sink's key."""
+    bench = Bench(folder, store, group_bytes, group_batches, verify)
     await bench.store.open()
     task = asyncio.create_task(bench.worker.run())
     try:
