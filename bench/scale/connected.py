@@ -68,7 +68,9 @@ def _silence(relay: Relay, producers: int, empty: int) -> None:
     used = processes.cpu_seconds(relay.pid)
     time.sleep(IDLE_SECONDS)
     used = processes.cpu_seconds(relay.pid) - used
-    say("producers_idle", used / IDLE_SECONDS * 1e2, "%", f"of a processor, {producers:,} silent for {IDLE_SECONDS} s")
+    share = used / IDLE_SECONDS
+    say("producers_idle", share * 1e2, "%", f"of a processor, {producers:,} silent for {IDLE_SECONDS:.0f} s")
+    say("session_idle", share / producers * 1e6, "us/s", "of a processor, each")
 
 
 def _storm(name: str, swarms: list[Loading], dying: Relay, heir: Callable[[], Relay], note: str) -> None:
