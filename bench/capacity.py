@@ -21,6 +21,7 @@ from bench.model import DISCOVERY, LARGE, NAMES, SIZE, Costs, Load, Plan, breaks
 from bench.points import Point, read
 from bench.report import number
 from bench.scale.linear import CORES, MOST
+from meterfabric_relay.memory_limit import CONNECTION
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "capacity.md"
@@ -60,6 +61,7 @@ def predictions(at: Costs, points: Mapping[str, Point]) -> Iterator[Check]:
     yield Check(f"relays_{MOST}_small", every, of(f"relays_{MOST}_small"), "batches/s")
     taken = (of("curve_handshake") + of("hello_verification")) * 1e-3
     yield Check("connecting_cpu", taken, of("connecting_cpu"), "ms")
+    yield Check("producer_memory", CONNECTION / 1024, of("producer_memory"), "KiB")
     yield Check("storm_elsewhere", max(DISCOVERY, of("storm_elsewhere_cpu")), of("storm_elsewhere"), "s")
 
 

@@ -13,6 +13,7 @@ from bench.points import Point
 from meterfabric_protocol.delivery.settings import ProducerSettings
 from meterfabric_protocol.fabric_spec import Relay, Resources
 from meterfabric_protocol.notation import amount, thousandths
+from meterfabric_relay.memory_limit import connections_in
 
 SESSIONS = ProducerSettings.sessions
 """Relays that a sidecar is connected to."""
@@ -31,7 +32,6 @@ SIZE = 300.0
 """Bytes of a record in the measured points."""
 LARGE = 1000
 """Records in their large batches."""
-_MIB = 2.0**20
 _DAY = 86_400.0
 
 
@@ -43,9 +43,6 @@ class Costs:
     relay_byte: float
     relay_idle: float
     """Processor share of a session that is silent."""
-    session_memory: float
-    relay_memory: float
-    """Of a relay with no session."""
     connection: float
     """Of the relay, to take a producer in: handshake and HELLO."""
     sink_batch: float
@@ -64,7 +61,6 @@ NAMES = (
     "relay_batch_small",
     "relay_batch_large",
     "session_idle",
-    "producer_memory",
     "connecting_cpu",
     "sink_batch_cpu",
     "sink_small",
@@ -72,7 +68,6 @@ NAMES = (
     "postgres_batch_wal",
     "postgres_record_disk",
     "postgres_record_wal",
-    "memory_relay_idle",
     "cpu_sink",
     "postgres_destination",
 )
@@ -92,8 +87,6 @@ def costs(points: Mapping[str, Point]) -> Costs:
         relay_batch=of("relay_batch_small") * 1e-6 - per_byte * SIZE,
         relay_byte=per_byte,
         relay_idle=of("session_idle") * 1e-6,
-        session_memory=of("producer_memory") * 1024,
-        relay_memory=of("memory_relay_idle") * _MIB,
         connection=of("connecting_cpu") * 1e-3,
         sink_batch=of("sink_batch_cpu") * 1e-6 - record,
         sink_record=record,
@@ -134,14 +127,19 @@ class RelayPod:
     """What one relay is given."""
 
     cores: float = thousandths(Resources().cpu) / 1000
-    memory: float = amount(Resources().memory)
-    records: float = amount(Relay().memory)
+    memory: int = amount(Resources().memory)
+    records: int = amount(Relay().memory)
     connections: int = Relay().max_connections
 
-    def sessions(self, at: Costs) -> float:
-        """That fit into its memory and its bound, workers' among them."""
-        room = (self.memory * 0.95 - at.relay_memory - self.records) / at.session_memory
-        return max(1.0, min(room, float(self.connections)))
+    @property
+    def fitting(self) -> int:
+        """Connections that fit into its memory."""
+        return connections_in(self.memory, self.records)
+
+    @property
+    def sessions(self) -> int:
+        """That it lets in."""
+        return min(self.connections, self.fitting)
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def plan(load: Load, at: Costs, relay: RelayPod | None = None) -> Plan:
     busy = load.batches * at.relay_batch + load.records * load.size * at.relay_byte + sessions * at.relay_idle
     wants = {
         "processor": busy / (relay.cores * BUSY),
-        "connections" if relay.sessions(at) >= relay.connections else "memory": sessions / (relay.sessions(at) * BUSY),
+        "connections" if relay.fitting >= relay.connections else "memory": sessions / (relay.sessions * BUSY),
         "one may die": 1.0,
     }
     relays_because = max(wants, key=lambda why: wants[why])
@@ -233,7 +231,7 @@ def breaks(rate: float, at: Costs, relay: RelayPod | None = None, size: float = 
     of_worker = one.batches * at.sink_batch + rate * at.sink_record
     # Two relays: each has all pods' sessions.
     found = [
-        (relay.sessions(at), "two relays' memory for sessions", "more relays, or `relay.resources.memory`"),
+        (float(relay.fitting), "two relays' memory for sessions", "more relays, or `relay.resources.memory`"),
         (float(relay.connections), "two relays' `maxConnections`", "more relays"),
         (2 * relay.cores / of_relay, "two relays' processor", "more relays (autoscaling), or `relay.resources.cpu`"),
         (1 / of_worker, "one worker on a whole processor", "more workers (PostgreSQL)"),
@@ -241,7 +239,7 @@ def breaks(rate: float, at: Costs, relay: RelayPod | None = None, size: float = 
         (float(POSITIONS), "positions that one worker remembers", "more workers (PostgreSQL)"),
         (at.database_rate / rate, "one PostgreSQL's rows", "another fabric with a database of its own"),
         (
-            RELAYS_A_FABRIC * relay.sessions(at) / SESSIONS,
+            RELAYS_A_FABRIC * relay.fitting / SESSIONS,
             f"{RELAYS_A_FABRIC} relays' memory for sessions",
             "`relay.resources.memory`, then another fabric",
         ),

@@ -2,7 +2,8 @@
 
 `cpu`: processor time against the limit. `loop`: the part of the time in which the event loop's thread ran or waited for
 a processor. `credit`: bytes held or promised against those that may be, of the fullest sink. A sink that answers
-nothing doesn't count: what it leaves here waits for it, and no number of relays would change that.
+nothing doesn't count: what it leaves here waits for it, and no number of relays would change that. `connections`: those
+that stand against those that may, which thousands of silent producers use up and nothing else.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ _SILENT: Final = 5.0
 
 @dataclass(frozen=True)
 class Reading:
-    """Seconds since some beginning: of the clock, of processor time, of the loop being busy; cores that may be used."""
+    """Seconds since some beginning: of the clock, of processor time, of the loop being busy; cores that may be used;
+    the share of connections that stand."""
 
     clock: float
     cpu: float
     loop: float
     cores: float
+    connections: float = 0.0
 
 
 class Gauge:
@@ -40,9 +43,9 @@ class Gauge:
         self._limit = limit
         self._stat = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
 
-    def read(self) -> Reading:
-        """Now."""
-        return Reading(time.monotonic(), time.process_time(), self._busy(), self._limit.cores())
+    def read(self, connections: float) -> Reading:
+        """Now; ``connections``: the share that stands."""
+        return Reading(time.monotonic(), time.process_time(), self._busy(), self._limit.cores(), connections)
 
     def _busy(self) -> float:
         """Time on a processor and in the queue for one, where the kernel counts that (proc-pid-schedstat)."""
@@ -61,7 +64,7 @@ class LoadMeter:
         """Each with the mean share of credit since the one before."""
         self._credit: list[float] = []
         self._answered: dict[str, tuple[int, float]] = {}
-        self.shares: dict[str, float] = {"cpu": 0.0, "loop": 0.0, "credit": 0.0}
+        self.shares: dict[str, float] = dict.fromkeys(("cpu", "loop", "credit", "connections"), 0.0)
 
     def look(self, clock: float, reserved: Mapping[str, tuple[int, int]], answered: Mapping[str, int]) -> None:
         """Note how full the sinks' memory is, several times a second. ``reserved``: (bytes held or promised, capacity)
@@ -86,11 +89,15 @@ class LoadMeter:
         first = self._readings[0][0]
         passed = max(self.covered, 1e-9)
         parts = zip(self._readings, list(self._readings)[1:], strict=False)
-        held = sum((after[0].clock - before[0].clock) * after[1] for before, after in parts)
+        held = stood = 0.0
+        for (before, _), (after, share) in parts:
+            held += (after.clock - before.clock) * share
+            stood += (after.clock - before.clock) * after.connections
         self.shares = {
             "cpu": min((reading.cpu - first.cpu) / passed / reading.cores, 1.0),
             "loop": min((reading.loop - first.loop) / passed, 1.0),
             "credit": min(held / passed, 1.0),
+            "connections": min(stood / passed, 1.0),
         }
 
     @property

@@ -18,6 +18,7 @@ from meterfabric_protocol.delivery.settings import RelaySettings
 from meterfabric_protocol.hello import Hello, verify_hello
 from meterfabric_relay.cpu_limit import CpuLimit
 from meterfabric_relay.load import Gauge, LoadMeter
+from meterfabric_relay.memory_limit import connections_in, memory_limit
 from meterfabric_relay.meters import registry
 from meterfabric_relay.server import RelayServer
 from meterfabric_relay.settings import Settings
@@ -78,12 +79,16 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
         verify,
     )
     gauge = Gauge(CpuLimit())
-    load = LoadMeter(gauge.read())
+    load = LoadMeter(gauge.read(0.0))
     bounds = GateBounds(connections=settings.connections)
     standing = room_for(bounds.connections, bounds.waiting)
     if standing < bounds.connections:
         log.warning("fewer connections than asked for: too few file descriptors", extra={"connections": standing})
         bounds = replace(bounds, connections=standing)
+    fitting = connections_in(memory_limit(), settings.memory)
+    if fitting < bounds.connections:
+        log.info("fewer connections than asked for: that is what fits into memory", extra={"connections": fitting})
+        bounds = replace(bounds, connections=fitting)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 64)
     socket = open_socket(
@@ -121,6 +126,7 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
                 "workers": core.workers,
                 "credit": {sink: {"held": held, "limit": limit} for sink, (held, limit) in core.reserved.items()},
                 "connections": zap.gate.open,
+                "most_connections": bounds.connections,
             }
         )
 
@@ -128,7 +134,7 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
     pages = await serve(app, settings.http_host, settings.http_port, WebBounds())
     write_ready(settings.ready_file, Ready(os.getpid(), port_of(socket), pages.port))
     started()
-    ticking = asyncio.create_task(_tick(server[0], load, gauge))
+    ticking = asyncio.create_task(_tick(server[0], load, gauge, zap.gate))
     try:
         await stop.wait()
         await server[0].drain(min(settings.drain, stop.remaining()))
@@ -142,7 +148,7 @@ async def serve_relay(settings: Settings, stop: Stop) -> None:
         context.term()
 
 
-async def _tick(server: RelayServer, load: LoadMeter, gauge: Gauge) -> None:
+async def _tick(server: RelayServer, load: LoadMeter, gauge: Gauge, gate: Gate) -> None:
     swept = sampled = time.monotonic()
     while True:
         await asyncio.sleep(_TICK)
@@ -154,7 +160,7 @@ async def _tick(server: RelayServer, load: LoadMeter, gauge: Gauge) -> None:
             server.sweep()
         if now - sampled >= 1.0:
             sampled = now
-            load.add(gauge.read())
+            load.add(gauge.read(gate.open / gate.bounds.connections))
 
 
 def main() -> None:

@@ -12,13 +12,12 @@ from bench.capacity import Check, points_of, predictions, write
 from bench.model import DISCOVERY, NAMES, Costs, Load, RelayPod, breaks, costs, plan
 from bench.points import read
 from bench.report import say
+from meterfabric_relay.memory_limit import connections_in
 
 ROUND = Costs(
     relay_batch=100e-6,
     relay_byte=1e-9,
     relay_idle=10e-6,
-    session_memory=50_000,
-    relay_memory=50e6,
     connection=1e-3,
     sink_batch=400e-6,
     sink_record=1e-6,
@@ -29,7 +28,7 @@ ROUND = Costs(
     wal_batch=2_000,
     wal_record=1_000,
 )
-RELAY = RelayPod(cores=1.0, memory=1e9, records=25e6, connections=10_000)
+RELAY = RelayPod(cores=1.0, memory=1 << 30, records=24 << 20, connections=10_000)
 
 
 def test_what_a_measurement_says_is_read_back(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,8 +59,8 @@ def test_busy_producers_take_relays_for_their_processor() -> None:
 def test_silent_producers_take_relays_for_their_sessions() -> None:
     found = plan(Load(40_000, 0.001), ROUND, RELAY)
     assert (found.relays, found.relays_because) == (11, "connections")
-    small = dataclasses.replace(RELAY, memory=200e6)
-    assert small.sessions(ROUND) == pytest.approx((190e6 - 75e6) / 50_000)
+    small = dataclasses.replace(RELAY, memory=256 << 20)
+    assert small.sessions == connections_in(small.memory, small.records) < RELAY.sessions
     assert plan(Load(40_000, 0.001), ROUND, small).relays_because == "memory"
 
 
@@ -115,7 +114,7 @@ def test_the_page_says_what_its_points_give() -> None:
     points = points_of(page, readme)
     assert set(NAMES) <= points.keys()
     assert write(page, block(page), readme) == page
-    assert len(list(predictions(costs(points), points))) == 4
+    assert len(list(predictions(costs(points), points))) == 5
 
 
 def test_another_runs_points_are_taken_with_all_that_follows_from_them() -> None:

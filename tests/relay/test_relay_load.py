@@ -17,18 +17,27 @@ def meter(cores: float = 1.0) -> LoadMeter:
     return LoadMeter(Reading(0.0, 0.0, 0.0, cores))
 
 
-def run(load: LoadMeter, seconds: int, *, since: int = 0, cpu: float = 0.0, loop: float = 0.0, **credit: float) -> None:
+def run(
+    load: LoadMeter,
+    seconds: int,
+    *,
+    since: int = 0,
+    cpu: float = 0.0,
+    loop: float = 0.0,
+    connections: float = 0.0,
+    **credit: float,
+) -> None:
     """Second after second at these rates; ``credit``: the share of each sink, which answers all the time."""
     for now in range(since + 1, since + seconds + 1):
         held = {sink: (round(share * 1_000), 1_000) for sink, share in credit.items()}
         load.look(now, held, dict.fromkeys(credit, now))
-        load.add(Reading(float(now), cpu * now, loop * now, load.cores))
+        load.add(Reading(float(now), cpu * now, loop * now, load.cores, connections))
 
 
 def test_processor_time_counts_against_the_limit() -> None:
     load = meter(cores=0.25)
     run(load, 10, cpu=0.2, loop=0.15)
-    assert load.shares == {"cpu": pytest.approx(0.8), "loop": pytest.approx(0.15), "credit": 0.0}
+    assert load.shares == {"cpu": pytest.approx(0.8), "loop": pytest.approx(0.15), "credit": 0.0, "connections": 0.0}
     assert load.utilization == pytest.approx(0.8)
 
 
@@ -42,6 +51,14 @@ def test_the_fullest_sinks_memory_counts() -> None:
     load = meter()
     run(load, 10, billing=0.2, archive=0.9)
     assert load.utilization == pytest.approx(0.9)
+
+
+def test_silent_producers_count_by_their_connections() -> None:
+    load = meter()
+    run(load, 100, connections=0.9)
+    assert load.utilization == pytest.approx(0.9)
+    run(load, 5, since=100, connections=0.3)
+    assert load.utilization == pytest.approx((10 * 0.9 + 5 * 0.3) / WINDOW)
 
 
 def test_shares_are_means_of_the_window_and_forget_what_was_before() -> None:
@@ -84,16 +101,16 @@ def test_a_sink_that_had_nothing_to_answer_was_not_silent() -> None:
 
 def test_shares_end_at_one_whatever_the_clocks_say() -> None:
     load = meter(cores=0.1)
-    run(load, 3, cpu=2.0, loop=1.5, billing=1.5)
+    run(load, 3, cpu=2.0, loop=1.5, connections=1.1, billing=1.5)
     assert set(load.shares.values()) == {1.0}
 
 
 def test_a_loop_that_computes_is_busy() -> None:
     gauge = Gauge(CpuLimit())
-    before = gauge.read()
+    before = gauge.read(0.0)
     until = time.thread_time() + 0.2
     while time.thread_time() < until:
         sum(range(1_000))
-    after = gauge.read()
+    after = gauge.read(0.0)
     assert after.loop - before.loop >= 0.19
     assert after.cpu - before.cpu >= 0.19
