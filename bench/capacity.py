@@ -124,7 +124,7 @@ def _put(page: str, name: str, text: str) -> str:
 
 def _tell(it: Plan) -> None:
     print(f"relays: {it.relays:,} (for {it.relays_because}, one more than needed), {it.relay_cores:.2g} cores busy")
-    print(f"  {it.sessions:,.0f} sessions each; the producers of one that dies are back within {it.storm:.0f} s")
+    print(f"  {it.sessions:,.0f} sessions each; what replaces one that died has them within {it.storm:.0f} s")
     print(f"sink workers: {it.workers:,} (for {it.workers_because}, likewise), {it.worker_cores:.2g} cores busy")
     print(f"databases: {it.databases:,}, {it.rows:,.0f} rows/s each")
     print(f"disk: {size(it.disk)} a day in all, {size(it.wal)}/s of write-ahead log")

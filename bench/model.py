@@ -45,6 +45,8 @@ class Costs:
     """Processor share of a session that is silent."""
     connection: float
     """Of the relay, to take a producer in: handshake and HELLO."""
+    route: float
+    """Of the relay, for a batch and each worker that it might go to."""
     sink_batch: float
     sink_record: float
     sink_rate: float
@@ -62,6 +64,7 @@ NAMES = (
     "relay_batch_large",
     "session_idle",
     "connecting_cpu",
+    "route_worker",
     "sink_batch_cpu",
     "sink_small",
     "postgres_batch_disk",
@@ -88,6 +91,7 @@ def costs(points: Mapping[str, Point]) -> Costs:
         relay_byte=per_byte,
         relay_idle=of("session_idle") * 1e-6,
         connection=of("connecting_cpu") * 1e-3,
+        route=of("route_worker") * 1e-6,
         sink_batch=of("sink_batch_cpu") * 1e-6 - record,
         sink_record=record,
         sink_rate=of("sink_small"),
@@ -153,7 +157,7 @@ class Plan:
     sessions: float
     """Of each relay, producers'."""
     storm: float
-    """Seconds until the producers of a relay that died are served again."""
+    """Seconds until every producer has all its sessions again after a relay died and was replaced."""
     workers: int
     workers_because: str
     worker_cores: float
@@ -171,20 +175,6 @@ class Plan:
 def plan(load: Load, at: Costs, relay: RelayPod | None = None) -> Plan:
     """What this load takes, with one relay and one worker more than it must be where one may die."""
     relay = relay or RelayPod()
-    sessions = load.pods * SESSIONS
-    busy = load.batches * at.relay_batch + load.records * load.size * at.relay_byte + sessions * at.relay_idle
-    wants = {
-        "processor": busy / (relay.cores * BUSY),
-        "connections" if relay.fitting >= relay.connections else "memory": sessions / (relay.sessions * BUSY),
-        "one may die": 1.0,
-    }
-    relays_because = max(wants, key=lambda why: wants[why])
-    relays = math.ceil(wants[relays_because]) + 1
-    each = sessions / relays
-    # What was connected to it is spread over all others, its replacement among them.
-    back = each / max(1, relays - 1)
-    storm = max(DISCOVERY, back * at.connection / relay.cores)
-
     work = load.batches * at.sink_batch + load.records * at.sink_record
     needs = {
         "processor": work / BUSY,
@@ -194,6 +184,21 @@ def plan(load: Load, at: Costs, relay: RelayPod | None = None) -> Plan:
     }
     workers_because = max(needs, key=lambda why: needs[why])
     workers = math.ceil(needs[workers_because]) + 1
+
+    sessions = load.pods * SESSIONS
+    carry = at.relay_batch + at.route * min(workers, WORKERS_A_SINK)
+    busy = load.batches * carry + load.records * load.size * at.relay_byte + sessions * at.relay_idle
+    wants = {
+        "processor": busy / (relay.cores * BUSY),
+        "connections" if relay.fitting >= relay.connections else "memory": sessions / (relay.sessions * BUSY),
+        "one may die": 1.0,
+    }
+    relays_because = max(wants, key=lambda why: wants[why])
+    relays = math.ceil(wants[relays_because]) + 1
+    each = sessions / relays
+    # Those of a relay that died spread over all others; what replaces it has a name of its own, and its share comes.
+    storm = max(DISCOVERY, each * at.connection / relay.cores)
+
     databases = max(1, math.ceil(load.records / (at.database_rate * BUSY)))
     splits = {
         "relays": relays / RELAYS_A_FABRIC,

@@ -1,4 +1,4 @@
-"""What one connection costs a relay before it carries anything: a CURVE handshake, and the verification of a HELLO."""
+"""What a relay does again and again, each by itself: CURVE handshakes, HELLO's verification, the choice of a worker."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import zmq
 
 from bench import processes
 from bench.report import say
-from bench.scale.ground import FABRIC, Ground, Peer, Relay, ground
+from bench.scale.ground import FABRIC, SINK, Ground, Peer, Relay, ground
 from bench.scale.loading import wait
+from meterfabric_protocol.delivery.settings import RelaySettings
+from meterfabric_protocol.delivery.workers import Workers
 from meterfabric_protocol.hello import VERSION, HelloBody, sign_hello, verify_hello
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 from meterfabric_runtime.curve import CurveKeys
@@ -19,10 +21,12 @@ from meterfabric_runtime.zmq_options import Bounds, open_socket
 
 HANDSHAKES = 1_000
 HELLOS = 1_000
+WORKERS = 100
+ROUTES = 2_000
 
 
 def measure() -> None:
-    """Print both, per connection."""
+    """Print each."""
     with ground() as here:
         curve = _curve(here, here.start("relay-0"))
         say(
@@ -34,6 +38,7 @@ def measure() -> None:
         unknown, known = _hello(here)
         say("hello_verification", unknown * 1e6, "us", f"{HELLOS:,} HELLOs, each of a certificate not seen before")
         say("hello_verification_known", known * 1e6, "us", "the same, of certificates seen before")
+    say("route_worker", _route() * 1e6, "us", f"a batch and worker to choose from, {WORKERS} of them")
 
 
 def _curve(here: Ground, relay: Relay) -> float:
@@ -77,6 +82,17 @@ def _hello(here: Ground) -> tuple[float, float]:
         return (time.process_time() - begun) / HELLOS
 
     return verify(), verify()
+
+
+def _route() -> float:
+    """Seconds of processor for each worker that is looked at when a batch is given to one."""
+    workers = Workers(RelaySettings("relay"))
+    for number in range(WORKERS):
+        workers.admit(f"{number:064x}", SINK, f"worker-{number}", b"", 0)
+    begun = time.process_time()
+    for number in range(ROUTES):
+        workers.route(SINK, f"{FABRIC}/bench/pod-{number}/key")
+    return (time.process_time() - begun) / ROUTES / WORKERS
 
 
 def _signed(here: Ground, peer: Peer) -> tuple[bytes, bytes, bytes]:
