@@ -29,8 +29,6 @@ BENCH ?=
 KUBERNETES ?= 1.37.2
 NODES ?= 1
 MATRIX ?= 1.36.3 1.35.4
-# Each has clusters of its own, one after another: a cluster that only waits takes processor time from the next.
-E2E := tests/charts tests/cluster tests/kubernetes
 # Of bench-cluster.
 FABRICS ?= 1000
 
@@ -165,7 +163,10 @@ images: $(STAMPS)/images ## build the Dockerfile's images, as root, without a da
 .PHONY: e2e
 e2e: $(STAMPS)/cluster $(STAMPS)/images ## the product on a real Kubernetes KUBERNETES of the tests' own, as root; built before the first
 	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)
-	for folder in $(E2E); do KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 $$folder; done
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 tests/charts
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 tests/cluster
+	@# Mostly waits, so two clusters at a time; the tests of a file share one.
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 -n 2 --dist loadfile tests/kubernetes
 
 .PHONY: matrix
 matrix: $(STAMPS)/cluster $(STAMPS)/images ## the same on the older ones: MATRIX

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _NAME_INTERVALS: Final = (0.5, 5.0)
 
 
-class RelayAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RelayAddress(msgspec.Struct, frozen=True):
     """One relay: its name among the fabric's relays, and where it listens."""
 
     name: str

@@ -15,8 +15,11 @@ from meterfabric_protocol.delivery.effects import SinkPolicy
 log = logging.getLogger(__name__)
 
 
-class SinkEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One sink. ``expiry``: seconds, null for never."""
+class SinkEntry(msgspec.Struct, frozen=True):
+    """One sink. ``expiry``: seconds, null for never.
+
+    What else it says is a newer operator's, whose pods with older sidecars go on.
+    """
 
     name: str
     required: bool = True

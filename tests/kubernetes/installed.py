@@ -145,10 +145,10 @@ def install_kinds(kubernetes: Cluster) -> None:
 
 def images(kubernetes: Cluster) -> Installed:
     """Build what isn't built, and give it to every node."""
-    made = [product.image(target, print) for target in ("dataplane", "operator", "postgres")]
-    for each in made:
+    made = {target: product.image(target, print) for target in ("dataplane", "operator", "postgres")}
+    for each in made.values():
         kubernetes.load_image(each.archive)
-    return Installed(kubernetes, *(each.name for each in made))
+    return Installed(kubernetes, made["dataplane"].name, made["operator"].name, made["postgres"].name)
 
 
 def database(installed: Installed) -> list[dict[str, Any]]:
