@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -83,3 +84,13 @@ def with_digest(body: Object) -> Object:
     metadata = body["metadata"]
     annotations = {**metadata.get("annotations", {}), DIGEST: digest(body)}
     return {**body, "metadata": {**metadata, "annotations": annotations}}
+
+
+def to_time(moment: datetime) -> str:
+    """Kubernetes' Time: RFC 3339 in UTC, to the second. ``moment``: aware."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_micro_time(moment: datetime) -> str:
+    """Kubernetes' MicroTime: the same to the microsecond."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

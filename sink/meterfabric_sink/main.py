@@ -114,7 +114,7 @@ async def _run(tasks: list[asyncio.Task[None]], worker: Worker, links: Links, st
         begun = time.monotonic()
         deadline = begun + min(drain, stop.remaining())
         while (now := time.monotonic()) < deadline:
-            # A relay of the release before says nothing back.
+            # A relay that hangs says nothing back.
             if worker.idle and (links.drained or now >= begun + _WORD):
                 break
             await asyncio.sleep(0.02)

@@ -9,22 +9,17 @@ from typing import Any, cast
 import pytest
 
 from meterfabric_operator.api.cluster import Cluster
-from meterfabric_operator.api.events import Events
 from meterfabric_operator.api.kinds import CLUSTER_CHILDREN, FABRIC_CHILDREN, children, kinds
 from meterfabric_operator.children import fabric_children
-from meterfabric_operator.keys.secret_keeper import SecretKeeper
 from meterfabric_operator.keys.signer import SIGNER
 from meterfabric_operator.objects import FABRIC, Key, Object
-from meterfabric_operator.reconciling.applying import Applier
 from meterfabric_operator.reconciling.context import Context
 from meterfabric_operator.reconciling.reconcile_fabric import facts_of
 from meterfabric_operator.reconciling.reconcile_request import reconcile_request
-from meterfabric_operator.sidecars.injection import Injection
-from meterfabric_operator.sidecars.missing import Missing
-from meterfabric_operator.sidecars.replacing import Replacer
 from meterfabric_operator.watching import handlers
 from meterfabric_operator.watching.observed import Observed
 from tests.operator.facts import SETTINGS, facts
+from tests.operator.world import context
 
 LISTED = dataclasses.replace(SETTINGS, namespaces=("metering", "shop"))
 STAMPS = {"authentication.kubernetes.io/pod-name": ["web"], "authentication.kubernetes.io/pod-uid": ["u"]}
@@ -81,13 +76,8 @@ async def answer(server: Requests) -> None:
     def later(key: Key, seconds: float) -> None:
         raise AssertionError("an answered request is looked at again")
 
-    applier, keeper, events = Applier(cluster, observed), SecretKeeper(cluster, now), Events(cluster, "me")
-    injection = Injection(cluster, LISTED, lambda: 0.0)
-    replacer = Replacer(cluster, injection, events, lambda: 0.0)
-    context = Context(
-        LISTED, cluster, observed, applier, keeper, injection, Missing(events), replacer, events, now, later
-    )
-    await reconcile_request(context, Key("CertificateSigningRequest", "", "r"))
+    around = context(LISTED, cluster, observed, now, later)
+    await reconcile_request(around, Key("CertificateSigningRequest", "", "r"))
 
 
 @pytest.mark.parametrize(("namespace", "joined"), [("other", "metering.demo"), ("shop", "theirs.demo")])

@@ -6,23 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from meterfabric_operator.api.cluster import ApiError, Cluster
-from meterfabric_operator.api.events import Events
 from meterfabric_operator.api.kinds import FABRIC_CHILDREN, children
 from meterfabric_operator.children import fabric_children
-from meterfabric_operator.keys.secret_keeper import SecretKeeper
 from meterfabric_operator.keys.webhook_certificate import SERVING, overlap, read
 from meterfabric_operator.objects import MANAGED_BY, MANAGER, Key, Object, key_of
-from meterfabric_operator.reconciling.applying import Applier
-from meterfabric_operator.reconciling.context import Context
 from meterfabric_operator.reconciling.reconcile_injection import reconcile_injection
 from meterfabric_operator.settings import WebhookPart
-from meterfabric_operator.sidecars.injection import Injection
-from meterfabric_operator.sidecars.missing import Missing
-from meterfabric_operator.sidecars.replacing import Replacer
 from meterfabric_operator.watching import handlers
 from meterfabric_operator.watching.observed import Observed
 from tests.operator.facts import SETTINGS, facts
 from tests.operator.memory_api import MemoryApi
+from tests.operator.world import context
 
 PART = WebhookPart("0.sys.r-sidecar", "r-inject", ("r-inject-1.sys.svc",), 86_400.0)
 WEBHOOK = dataclasses.replace(SETTINGS, injection="webhook", webhook=PART)
@@ -61,19 +55,9 @@ class World:
         self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
         self.again: list[float] = []
         cluster, observed = cast(Cluster, self.api), Observed()
-        events, injection = Events(cluster, "replica"), Injection(cluster, WEBHOOK, lambda: 0.0)
-        self.context = Context(
-            dataclasses.replace(WEBHOOK, **settings),
-            cluster,
-            observed,
-            Applier(cluster, observed),
-            SecretKeeper(cluster, lambda: self.now),
-            injection,
-            Missing(events),
-            Replacer(cluster, injection, events, lambda: 0.0),
-            events,
-            lambda: self.now,
-            lambda key, seconds: self.again.append(seconds),
+        made = dataclasses.replace(WEBHOOK, **settings)
+        self.context = context(
+            made, cluster, observed, lambda: self.now, lambda key, seconds: self.again.append(seconds)
         )
         entries = [{"name": f"replica-{n}.inject.meterfabric.io", "clientConfig": {"service": {}}} for n in (1, 2)]
         version = "admissionregistration.k8s.io/v1"

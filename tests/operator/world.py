@@ -2,6 +2,7 @@
 
 import contextlib
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from meterfabric_operator.reconciling.applying import Applier
 from meterfabric_operator.reconciling.context import Context
 from meterfabric_operator.reconciling.reconcile_fabric import reconcile_fabric
 from meterfabric_operator.reconciling.reconcile_sink import reconcile_sink
+from meterfabric_operator.settings import Settings
 from meterfabric_operator.sidecars.injection import Injection
 from meterfabric_operator.sidecars.missing import Missing
 from meterfabric_operator.sidecars.replacing import Replacer
@@ -37,6 +39,34 @@ BUNDLE = Key("ConfigMap", "metering", "demo-trust")
 RELAYS = Key("Deployment", "metering", "demo-relay")
 
 
+def context(
+    settings: Settings,
+    cluster: Cluster,
+    observed: Observed,
+    now: Callable[[], datetime],
+    again: Callable[[Key, float], None],
+) -> Context:
+    """What a look at an object is given, all around one cluster and one clock."""
+
+    def clock() -> float:
+        return now().timestamp()
+
+    events, injection = Events(cluster, "replica"), Injection(cluster, settings, clock)
+    return Context(
+        settings,
+        cluster,
+        observed,
+        Applier(cluster, observed),
+        SecretKeeper(cluster, now),
+        injection,
+        Missing(events),
+        Replacer(cluster, injection, events, clock),
+        events,
+        now,
+        again,
+    )
+
+
 class World:
     """A cluster in memory and the operator's parts around it. Watching tells everything at once."""
 
@@ -49,25 +79,10 @@ class World:
         self.watching = Watching(self.observed, self.looked.append)
         cluster = cast(Cluster, self.api)
         self.api.kinds = kinds(SETTINGS.admission_api)  # type: ignore[attr-defined]
-        events = Events(cluster, "replica")
+        self.context = context(SETTINGS, cluster, self.observed, lambda: self.now, self._again)
 
-        def clock() -> float:
-            return self.now.timestamp()
-
-        injection = Injection(cluster, SETTINGS, clock)
-        self.context = Context(
-            SETTINGS,
-            cluster,
-            self.observed,
-            Applier(cluster, self.observed),
-            SecretKeeper(cluster, lambda: self.now),
-            injection,
-            Missing(events),
-            Replacer(cluster, injection, events, clock),
-            events,
-            lambda: self.now,
-            lambda key, seconds: self.later.update({key: seconds}),
-        )
+    def _again(self, key: Key, seconds: float) -> None:
+        self.later[key] = seconds
 
     def put(self, kind: str, name: str, namespace: str = "metering", **body: Any) -> None:
         """A person writes an object."""
@@ -81,19 +96,14 @@ class World:
 
     def tell(self) -> None:
         """Watching tells how everything is."""
-        takers = {
-            "MeteringFabric": self.watching.fabric,
-            "MeteringSink": self.watching.sink,
-            "Namespace": self.watching.namespace,
-            **dict.fromkeys(FABRIC_CHILDREN, self.watching.child),
-        }
+        told = {"MeteringFabric", "MeteringSink", "Namespace", *FABRIC_CHILDREN}
         for key in [key for key in self.observed.children if key not in self.api.held]:
             self.observed.children.pop(key)
         for key in [key for key in self.observed.fabrics if key not in self.api.held]:
             self.observed.fabrics.pop(key)
         for key, body in list(self.api.held.items()):
-            if key.kind in takers:
-                takers[key.kind](body, False)
+            if key.kind in told:
+                self.watching.takers[key.kind](body, False)
 
     async def reconcile(self, rounds: int = 3) -> None:
         for _ in range(rounds):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from meterfabric_operator.api.cluster import Cluster
 from meterfabric_operator.api.lease import UNREACHABLE
-from meterfabric_operator.objects import MANAGER, Object
+from meterfabric_operator.objects import MANAGER, Object, to_micro_time
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Events:
     async def tell(self, about: Object, kind: Literal["Normal", "Warning"], reason: str, note: str) -> None:
         """``about``: the object; ``reason``: one word; ``note``: a sentence."""
         metadata = about["metadata"]
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = to_micro_time(datetime.now(UTC))
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",

@@ -18,7 +18,7 @@ from typing import Final
 import aiohttp
 
 from meterfabric_operator.api.cluster import ApiError, Cluster
-from meterfabric_operator.objects import Key, Object
+from meterfabric_operator.objects import Key, Object, to_micro_time
 from meterfabric_operator.settings import LeasePart
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class Lease:
         return True
 
     def _written(self, found: Object, transitions: int) -> Object:
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = to_micro_time(datetime.now(UTC))
         held = (found.get("spec") or {}).get("holderIdentity") == self._identity
         metadata = {"name": self._key.name, "namespace": self._key.namespace, **found.get("metadata", {})}
         metadata.pop("managedFields", None)

@@ -31,7 +31,7 @@ from meterfabric_operator.keys.identity import (
     read_roots,
     read_spare,
 )
-from meterfabric_operator.objects import Key, Object
+from meterfabric_operator.objects import Key, Object, to_time
 from meterfabric_operator.wanted import FabricFacts, SinkFacts
 from meterfabric_protocol.identity import Sink
 
@@ -84,7 +84,7 @@ class SecretKeeper:
         replaced = str(((authority or {}).get("metadata", {}).get("annotations") or {}).get(REPLACED, ""))
         body = secrets.authority(facts, roots.files)
         if roots.replaces:
-            replaced = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            replaced = to_time(self._now())
             body["metadata"]["annotations"] = {REPLACED: replaced}
         await self._put(authority, body)
         await self._put(history, secrets.history(facts, roots.spare))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
 from typing import Any
 
 from meterfabric_operator import names
@@ -11,7 +10,7 @@ from meterfabric_operator.admission import sidecar_values
 from meterfabric_operator.children import fabric_children, relay_deployment, trust_bundle
 from meterfabric_operator.keys.identity import IdentityError
 from meterfabric_operator.keys.secret_keeper import ROTATE, FabricKeys
-from meterfabric_operator.objects import FINALIZER, Key, Object, key_of
+from meterfabric_operator.objects import FINALIZER, Key, Object, key_of, to_time
 from meterfabric_operator.reconciling.context import Context
 from meterfabric_operator.reconciling.deletion import delete_fabric
 from meterfabric_operator.reconciling.producers import care, prove
@@ -143,7 +142,7 @@ async def _report(context: Context, body: Object, facts: FabricFacts, identity: 
         ],
     }
     if not isinstance(identity, IdentityError):
-        more["certificateExpiry"] = min([_time(identity.roots.not_after), *_expiries(context, facts)])
+        more["certificateExpiry"] = min([to_time(identity.roots.not_after), *_expiries(context, facts)])
         more["sidecar"] = sidecar_values.build(facts)
     proof = await prove(context, facts, more.get("sidecar"), pods)
     total = summed(each for each in books.values() if each is not None)
@@ -171,7 +170,3 @@ def _expiries(context: Context, facts: FabricFacts) -> list[str]:
 
 def _ready(children: dict[Key, Child], sink: str) -> int:
     return sum(child.ready for child in children.values() if child.sink == sink)
-
-
-def _time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,7 +7,7 @@ from typing import Any
 
 from meterfabric_operator.children import fabric_children, sink_workload
 from meterfabric_operator.keys.identity import AuthorityMissing, IdentityError, SinkIdentity
-from meterfabric_operator.objects import Key, Object, key_of
+from meterfabric_operator.objects import Key, Object, key_of, to_time
 from meterfabric_operator.reconciling.context import Context
 from meterfabric_operator.reconciling.reconcile_fabric import facts_of
 from meterfabric_operator.reconciling.reporting import report
@@ -77,7 +77,7 @@ async def _report(context: Context, body: Object, facts: SinkFacts, identity: Si
         found = c.Condition("Ready", "False", "NoWorkerReady" if workload else "NotMade", message)
     more: dict[str, Any] = {
         "workers": {"replicas": replicas, "ready": ready, "selector": _selector(facts)},
-        "certificateExpiry": identity.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "certificateExpiry": to_time(identity.not_after),
     }
     if (books := of_sink(context.observed, key_of(body))) is not None:
         more["books"] = books.status()

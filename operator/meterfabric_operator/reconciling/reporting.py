@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meterfabric_operator.objects import Object, key_of
+from meterfabric_operator.objects import Object, key_of, to_time
 from meterfabric_operator.reconciling.context import Context
 from meterfabric_operator.status import conditions as c
 
@@ -17,7 +17,7 @@ async def report(context: Context, body: Object, found: Sequence[c.Condition], m
     """Write conditions and other fields of a fabric's or sink's status. ``more``: None removes a field."""
     held: Object = body.get("status") or {}
     generation = body["metadata"]["generation"]
-    now = context.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = to_time(context.now())
     made = c.merged(
         held.get("conditions") or [], found, generation, now, c.OF_FABRIC if body["kind"] == "MeteringFabric" else ()
     )

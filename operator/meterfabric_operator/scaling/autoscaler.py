@@ -20,7 +20,7 @@ from meterfabric_operator.api.cluster import ApiError, Cluster
 from meterfabric_operator.api.events import Events
 from meterfabric_operator.api.fence import NotActing
 from meterfabric_operator.api.lease import UNREACHABLE
-from meterfabric_operator.objects import FABRIC, Key, Object
+from meterfabric_operator.objects import FABRIC, Key, Object, to_time
 from meterfabric_operator.scaling.asking import CALL, ask
 from meterfabric_operator.scaling.deciding import Decision, decide
 from meterfabric_operator.scaling.limiting import History
@@ -122,7 +122,7 @@ class Autoscaler:
         log.info("relays scaled", extra={"fabric": str(key), "from": current, "to": made.replicas, "reason": made.why})
         await self._events.tell(body, "Normal", "SuccessfulRescale", size)
         message = f"the number of relays was written: {made.replicas}"
-        when = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        when = to_time(self._now())
         return (Condition("AbleToScale", "True", "SucceededRescale", message),), when
 
     async def _put(self, key: Key, body: Object, current: int, replicas: int) -> None:

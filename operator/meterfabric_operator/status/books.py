@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
-from meterfabric_operator.objects import Key, Object
+from meterfabric_operator.objects import Key, Object, to_time
 from meterfabric_operator.wanted import FabricFacts
 from meterfabric_operator.watching.observed import Observed
 
@@ -22,7 +22,6 @@ FATES: Final = ("delivered", "expired", "damaged", "lost", "missing", "unexplain
 """As the page's, without what isn't owed to the sink; `pending` is told apart from `abandoned` here."""
 _NAMED: Final = 10
 """So many pods are named that abandoned records."""
-_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Open(msgspec.Struct, frozen=True):
@@ -73,7 +72,7 @@ class Books:
             "unclosed": self.unclosed,
             "abandonedBy": [{"pod": pod, "records": count} for pod, count in self.abandoned_by.items()],
             "oldestPending": f"{self.oldest}s",
-            "updated": self.asked.strftime(_TIME),
+            "updated": to_time(self.asked),
         }
 
     def says_as(self, other: Books | None) -> bool:
@@ -134,7 +133,7 @@ def of_fabric(observed: Observed, facts: FabricFacts) -> dict[str, Books | None]
 def _of_status(body: Object) -> Books | None:
     held = (body.get("status") or {}).get("books") or {}
     try:
-        asked = datetime.strptime(held["updated"], _TIME).replace(tzinfo=UTC)
+        asked = datetime.fromisoformat(held["updated"])
         oldest = timedelta(seconds=int(str(held["oldestPending"]).rstrip("s")))
         records = {fate: int(held[fate]) for fate in FATES}
         unclosed = int(held["unclosed"])
