@@ -1,5 +1,6 @@
 """Bytes that change on the disk: found by the hashes already there, put aside, told, and nothing else harmed."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -65,6 +66,19 @@ async def test_an_altered_payload_is_put_aside_and_the_rest_delivered(tmp_path: 
         await delivered_around(rig, bad.first, "hash", expected)
     (kept,) = (tmp_path / "spool" / "quarantine").iterdir()
     assert kept.read_text() == altered
+
+
+async def test_damage_that_two_reads_find_at_once_is_told_of_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as rig:
+        bad = (await rig.fill(2))[0]
+    alter(tmp_path, "UPDATE payloads SET body = 'x' WHERE first = ?", bad.first)
+    async with opened(tmp_path) as rig:
+        told: list[tuple[str, int, int, str]] = []
+        rig.spool.on_damaged = lambda *damage: told.append(damage)
+        reads = (rig.spool.fetch(rig.origin, bad.first, 1 << 20, 100) for _ in range(4))
+        await asyncio.gather(*reads, rig.spool.leaves(rig.origin, bad.first))
+        assert len(told) == 1
+    assert len(list((tmp_path / "spool" / "quarantine").iterdir())) == 1
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])

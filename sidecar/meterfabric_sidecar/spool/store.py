@@ -230,7 +230,10 @@ class Spool(SpoolUpkeep):
     async def _put_aside(self, origin: str, damage: load.Damage) -> None:
         log = self._ids[origin]
 
-        def work(db: sqlite3.Connection) -> list[Untold]:
+        def work(db: sqlite3.Connection) -> list[Untold] | None:
+            row = reader.batch_over(db, log, damage.first)
+            if row is None or row.damaged is not None:
+                return None  # sinks' batches are read side by side: another read has found it too
             if damage.body is not None:
                 self._quarantine.keep(f"{origin}-{damage.first}-{damage.size}", damage.body)
                 self._usage.quarantine = self._quarantine.bytes
@@ -240,6 +243,8 @@ class Spool(SpoolUpkeep):
             return told
 
         told = await self._files.write(work)
+        if told is None:
+            return
         self.on_damaged(origin, damage.first, damage.size, damage.cause)
         # What is gone may be the notice of another damage, which then would go unexplained: each is told again.
         for each in told:
