@@ -45,8 +45,6 @@ class Costs:
     """Processor share of a session that is silent."""
     connection: float
     """Of the relay, to take a producer in: handshake and HELLO."""
-    route: float
-    """Of the relay, for a batch and each worker that it might go to."""
     sink_batch: float
     sink_record: float
     sink_rate: float
@@ -64,7 +62,6 @@ NAMES = (
     "relay_batch_large",
     "session_idle",
     "connecting_cpu",
-    "route_worker",
     "sink_batch_cpu",
     "sink_small",
     "postgres_batch_disk",
@@ -91,7 +88,6 @@ def costs(points: Mapping[str, Point]) -> Costs:
         relay_byte=per_byte,
         relay_idle=of("session_idle") * 1e-6,
         connection=of("connecting_cpu") * 1e-3,
-        route=of("route_worker") * 1e-6,
         sink_batch=of("sink_batch_cpu") * 1e-6 - record,
         sink_record=record,
         sink_rate=of("sink_small"),
@@ -186,8 +182,7 @@ def plan(load: Load, at: Costs, relay: RelayPod | None = None) -> Plan:
     workers = math.ceil(needs[workers_because]) + 1
 
     sessions = load.pods * SESSIONS
-    carry = at.relay_batch + at.route * min(workers, WORKERS_A_SINK)
-    busy = load.batches * carry + load.records * load.size * at.relay_byte + sessions * at.relay_idle
+    busy = load.batches * at.relay_batch + load.records * load.size * at.relay_byte + sessions * at.relay_idle
     wants = {
         "processor": busy / (relay.cores * BUSY),
         "connections" if relay.fitting >= relay.connections else "memory": sessions / (relay.sessions * BUSY),

@@ -1,4 +1,4 @@
-"""What a relay does again and again, each by itself: CURVE handshakes, HELLO's verification, the choice of a worker."""
+"""What a relay does again and again, each by itself: CURVE handshakes and HELLO's verification."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import zmq
 
 from bench import processes
 from bench.report import say
-from bench.scale.ground import FABRIC, SINK, Ground, Peer, Relay, ground
+from bench.scale.ground import FABRIC, Ground, Peer, Relay, ground
 from bench.scale.loading import wait
-from meterfabric_protocol.delivery.settings import RelaySettings
-from meterfabric_protocol.delivery.workers import Workers
 from meterfabric_protocol.hello import VERSION, HelloBody, sign_hello, verify_hello
 from meterfabric_protocol.identity import ChainVerifier, TrustBundle
 from meterfabric_runtime.curve import CurveKeys
@@ -21,8 +19,6 @@ from meterfabric_runtime.zmq_options import Bounds, open_socket
 
 HANDSHAKES = 1_000
 HELLOS = 1_000
-WORKERS = 100
-ROUTES = 2_000
 
 
 def measure() -> None:
@@ -38,7 +34,6 @@ def measure() -> None:
         unknown, known = _hello(here)
         say("hello_verification", unknown * 1e6, "us", f"{HELLOS:,} HELLOs, each of a certificate not seen before")
         say("hello_verification_known", known * 1e6, "us", "the same, of certificates seen before")
-    say("route_worker", _route() * 1e6, "us", f"a batch and worker to choose from, {WORKERS} of them")
 
 
 def _curve(here: Ground, relay: Relay) -> float:
@@ -82,17 +77,6 @@ def _hello(here: Ground) -> tuple[float, float]:
         return (time.process_time() - begun) / HELLOS
 
     return verify(), verify()
-
-
-def _route() -> float:
-    """Seconds of processor for each worker that is looked at when a batch is given to one."""
-    workers = Workers(RelaySettings("relay"))
-    for number in range(WORKERS):
-        workers.admit(f"{number:064x}", SINK, f"worker-{number}", b"", 0)
-    begun = time.process_time()
-    for number in range(ROUTES):
-        workers.route(SINK, f"{FABRIC}/bench/pod-{number}/key")
-    return (time.process_time() - begun) / ROUTES / WORKERS
 
 
 def _signed(here: Ground, peer: Peer) -> tuple[bytes, bytes, bytes]:

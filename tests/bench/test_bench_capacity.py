@@ -19,7 +19,6 @@ ROUND = Costs(
     relay_byte=1e-9,
     relay_idle=10e-6,
     connection=1e-3,
-    route=0.0,
     sink_batch=400e-6,
     sink_record=1e-6,
     sink_rate=1_000,
@@ -55,12 +54,6 @@ def test_busy_producers_take_relays_for_their_processor() -> None:
     assert found.relays_because == "connections"
     found = plan(Load(30_000, 10.0, delay=0.0), ROUND, RELAY)
     assert (found.relays, found.relays_because) == (40, "processor")  # 30.69 cores, planned at 80 %, and one
-
-
-def test_a_relay_looks_at_each_worker_for_each_batch() -> None:
-    slow = dataclasses.replace(ROUND, route=1e-6)
-    one, two = (plan(Load(10_000, 1.0, delay=0.0), at, RELAY) for at in (ROUND, slow))
-    assert two.relay_cores - one.relay_cores == pytest.approx(10_000 * one.workers * 1e-6)
 
 
 def test_silent_producers_take_relays_for_their_sessions() -> None:

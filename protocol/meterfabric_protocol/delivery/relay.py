@@ -61,7 +61,7 @@ class RelayCore:
     @property
     def workers(self) -> dict[str, int]:
         """Workers that may be given batches, by sink."""
-        return Counter(worker.sink for worker in self._workers.able)
+        return self._workers.able
 
     @property
     def reserved(self) -> dict[str, tuple[int, int]]:
@@ -108,7 +108,7 @@ class RelayCore:
                 self._lender.release(item)
             self._lender.close(producer)
             return [End(user), *self._lender.grants(now)]
-        lost = self._workers.by_user.pop(user, None)
+        lost = self._workers.remove(user)
         if lost is None:
             return []
         effects: list[Effect] = [End(user)]
@@ -190,7 +190,7 @@ class RelayCore:
                 what = f"{cost} bytes for {target.sink} were sent without credit"
                 return effects + self._refuse(user, "no-credit", what, now)
             item = Item(producer, message.origin, target.sink, target.epoch, frames, cost)
-            worker = self._workers.route(target.sink, message.origin)
+            worker = self._workers.route(producer, target.sink, message.origin)
             if worker is None:
                 effects += self._lose(item)
             else:
@@ -202,7 +202,7 @@ class RelayCore:
         effects: list[Effect] = []
         for target in message.targets:
             item = Item(producer, message.origin, target.sink, target.epoch, frames, head=True, probe=message.probe)
-            worker = self._workers.route(target.sink, message.origin)
+            worker = self._workers.route(producer, target.sink, message.origin)
             if worker is None:
                 effects += self._unroutable(item)
             elif self._workers.queue_head(worker, item):
@@ -230,7 +230,7 @@ class RelayCore:
             case m.Reply():
                 return self._reply(worker, message, frames, now)
             case m.Draining():
-                worker.draining = True
+                self._workers.drain(worker)
                 # Its own word back, behind everything that it was ever given.
                 return [Send(worker.user, m.Draining()), *self._rehome(worker, now), *self._announce()]
         return self._refuse(worker.user, "unexpected", f"{type(message).__name__} is not for a worker to send", now)

@@ -37,6 +37,10 @@ class Producer:
     nonce: bytes
     granted_at: dict[str, float] = field(default_factory=dict)
     """By sink, when credit was granted or used last."""
+    routes: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By sink and log, the user of the worker that was chosen; `workers.Workers` keeps it."""
+    routes_of: int = -1
+    """Of which set of workers they were chosen."""
 
 
 @dataclass

@@ -6,15 +6,18 @@ At most the window that a worker announced is unanswered; what waits is queued b
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from meterfabric_protocol import message as m
 from meterfabric_protocol.delivery.fair import FairQueue
-from meterfabric_protocol.delivery.relayed import Item, Send
+from meterfabric_protocol.delivery.relayed import Item, Producer, Send
 from meterfabric_protocol.delivery.rendezvous import best
 from meterfabric_protocol.delivery.settings import RelaySettings
+
+ROUTES = 64
+"""Choices remembered of a producer: it has few logs and sinks, and naming ever new ones must not cost memory."""
 
 
 @dataclass
@@ -43,6 +46,10 @@ class Workers:
         self.forwarded_bytes = 0
         self._settings = settings
         self._seq = 0
+        self._able: dict[str, dict[str, Worker]] = {}
+        """By sink and name, those that may be given messages."""
+        self._set = 0
+        """Counts how often that changed."""
 
     # Sessions
 
@@ -50,26 +57,60 @@ class Workers:
         """A worker's session begins."""
         queue: FairQueue[Item] = FairQueue(self._settings.quantum)
         self.by_user[user] = Worker(user, sink, name, chain, max(window, self._settings.max_message), queue)
+        self._changed()
+
+    def drain(self, worker: Worker) -> None:
+        """This one takes nothing more; it answers what it has in hand."""
+        worker.draining = True
+        self._changed()
+
+    def remove(self, user: str) -> Worker | None:
+        """A worker's session is over; returns it, None where there was none."""
+        lost = self.by_user.pop(user, None)
+        if lost is not None:
+            self._changed()
+        return lost
+
+    def _changed(self) -> None:
+        self._set += 1
+        self._able = {}
+        for worker in self.by_user.values():
+            if not worker.draining:
+                self._able.setdefault(worker.sink, {})[worker.name + "/" + worker.user] = worker
 
     @property
-    def able(self) -> list[Worker]:
-        """Those that may be given messages."""
-        return [worker for worker in self.by_user.values() if not worker.draining]
+    def able(self) -> Counter[str]:
+        """How many may be given messages, by sink."""
+        return Counter({sink: len(workers) for sink, workers in self._able.items()})
 
     def chains(self) -> dict[str, tuple[bytes, ...]]:
         """The certificate chains of those that may be given messages, by sink."""
-        chains: dict[str, set[bytes]] = {}
-        for worker in self.able:
-            chains.setdefault(worker.sink, set()).add(worker.chain)
-        return {sink: tuple(sorted(those)) for sink, those in sorted(chains.items())}
+        return {
+            sink: tuple(sorted({worker.chain for worker in workers.values()}))
+            for sink, workers in sorted(self._able.items())
+        }
 
     # What waits
 
-    def route(self, sink: str, origin: str) -> Worker | None:
-        """The worker of the sink that this log goes to, None where there is none."""
-        able = {worker.name + "/" + worker.user: worker for worker in self.able if worker.sink == sink}
+    def route(self, producer: Producer, sink: str, origin: str) -> Worker | None:
+        """The worker of the sink that this producer's log goes to, None where there is none.
+
+        Each is looked at for the first batch only: the choice stays until a worker comes or goes.
+        """
+        if producer.routes_of != self._set:
+            producer.routes.clear()
+            producer.routes_of = self._set
+        chosen = producer.routes.get((sink, origin))
+        if chosen is not None:
+            return self.by_user[chosen]
+        able = self._able.get(sink, {})
         name = best(origin, able)
-        return None if name is None else able[name]
+        if name is None:
+            return None
+        if len(producer.routes) >= ROUTES:
+            producer.routes.clear()
+        producer.routes[sink, origin] = able[name].user
+        return able[name]
 
     def queue_head(self, worker: Worker, item: Item) -> bool:
         """Let a head wait in place of an older one of its log; False where too many of its producer's wait already."""
@@ -96,7 +137,7 @@ class Workers:
         left: list[Item] = []
         touched: dict[str, Worker] = {}
         for item in (*worker.heads.values(), *worker.queue.drain()):
-            other = self.route(item.sink, item.origin)
+            other = self.route(item.sender, item.sink, item.origin)
             if other is None:
                 left.append(item)
                 continue
