@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from msgspec import inspect
 
 from meterfabric_operator.objects import Object
 from meterfabric_protocol.errors import ProtocolError
-from meterfabric_protocol.fabric import FabricError, MeteringFabric, MeteringSink, read
-from meterfabric_protocol.fabric_spec import FabricSpec, SinkSpec
+from meterfabric_protocol.fabric import FabricError, Metadata, MeteringFabric, MeteringSink, read
+from meterfabric_protocol.fabric_spec import DestinationSpec, FabricSpec, SinkSpec
 from meterfabric_protocol.names import cosigner
 
 _SPECS: Final[dict[str, type]] = {"MeteringFabric": FabricSpec, "MeteringSink": SinkSpec}
@@ -52,6 +52,27 @@ def read_identity(body: Object) -> tuple[MeteringFabric, FabricError | None]:
     except FabricError as error:
         spec = {name: value for name, value in (body.get("spec") or {}).items() if name in _OF_IDENTITY}
         return read_fabric({**body, "spec": spec}), error
+
+
+def read_policy(body: Object) -> MeteringSink:
+    """A sink as sidecars and relays see it: that it is there, and whether records wait for it.
+
+    Of a spec that can't be used (a destination that only a newer version knows) the rest is as by default: what stands
+    in a list of sinks no more is gone for good, and nothing is kept for it.
+    """
+    try:
+        return read_sink(body)
+    except FabricError:
+        spec = body.get("spec") or {}
+        required = spec.get("required") is not False
+        when_full: Literal["ExpireOldest"] | None = "ExpireOldest" if spec.get("whenFull") == "ExpireOldest" else None
+        found = body["metadata"]
+        return MeteringSink(
+            metadata=Metadata(name=found["name"], namespace=found["namespace"]),
+            spec=SinkSpec(
+                fabric=spec.get("fabric", ""), destination=DestinationSpec(), required=required, when_full=when_full
+            ),
+        )
 
 
 def unknown_fields(body: Object) -> list[str]:

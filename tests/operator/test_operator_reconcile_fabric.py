@@ -96,6 +96,21 @@ async def test_a_fabric_whose_spec_is_invalid_keeps_its_keys_its_bundle_and_what
     assert made.condition(DEMO, "IdentityReady")["reason"] == "AuthorityReplaced"
 
 
+async def test_a_sink_of_a_kind_that_only_a_newer_version_knows_stays_in_the_sidecars_list() -> None:
+    """One that leaves the list is gone for a sidecar: it would drop what it kept for it."""
+    made = world()
+    await made.reconcile()
+    config = Key("ConfigMap", "shop", "meterfabric.metering.demo")
+    before = made.api.held[config]["data"]["sinks.json"]
+    assert '"billing"' in before
+    workers = made.api.held[Key("Deployment", "metering", "billing-sink")]
+    made.put("MeteringSink", "billing", spec={"fabric": "demo", "destination": {"kafka": {"topic": "usage"}}})
+    await made.reconcile()
+    assert made.api.held[config]["data"]["sinks.json"] == before
+    assert made.api.held[Key("Deployment", "metering", "billing-sink")] == workers
+    assert made.condition(BILLING, "Ready")["reason"] == "SpecInvalid"
+
+
 async def test_a_fabric_whose_spec_is_invalid_signs_and_ends() -> None:
     made = world()
     await made.reconcile()

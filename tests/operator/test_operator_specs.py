@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from meterfabric_operator.specs import read_fabric, read_identity, read_sink, unknown_fields
+from meterfabric_operator.specs import read_fabric, read_identity, read_policy, read_sink, unknown_fields
 from meterfabric_protocol.fabric import API_VERSION, FabricError, read
 
 POLICY = {"type": "Pods", "value": 1, "periodSeconds": 60}
@@ -76,3 +76,22 @@ def test_of_a_spec_that_is_wrong_the_identity_is_read() -> None:
 def test_an_identity_that_is_wrong_is_refused() -> None:
     with pytest.raises(FabricError, match="certificateLifetime"):
         read_identity(fabric(identity={"certificateLifetime": "1s"}))
+
+
+@pytest.mark.parametrize(
+    ("written", "required", "refuses"),
+    [
+        ({}, True, True),
+        ({"required": False}, False, False),
+        ({"whenFull": "ExpireOldest"}, True, False),
+        ({"whenFull": "AskSomebody"}, True, True),
+        ({"required": "perhaps"}, True, True),
+    ],
+)
+def test_of_a_sink_that_can_not_be_read_its_policy_is_and_what_is_unclear_keeps_records(
+    written: dict[str, Any], required: bool, refuses: bool
+) -> None:
+    made = read_policy(sink(destination={"kafka": {}}, **written))
+    assert (made.metadata.name, made.spec.required, made.spec.refuses) == ("demo", required, refuses)
+    with pytest.raises(FabricError):
+        read_sink(sink(destination={"kafka": {}}, **written))

@@ -16,27 +16,14 @@ from meterfabric_operator.reconciling.deletion import delete_fabric
 from meterfabric_operator.reconciling.producers import care, prove
 from meterfabric_operator.reconciling.reporting import report
 from meterfabric_operator.scaling.outcome import shown
-from meterfabric_operator.specs import read_identity, read_sink, unknown_fields
+from meterfabric_operator.specs import read_identity, read_policy, unknown_fields
 from meterfabric_operator.status import conditions as c
 from meterfabric_operator.status.books import of_fabric, summed
 from meterfabric_operator.wanted import FabricFacts
 from meterfabric_operator.watching.observed import Child
-from meterfabric_protocol.fabric import FabricError, MeteringFabric, MeteringSink
+from meterfabric_protocol.fabric import FabricError, MeteringFabric
 
 _LOOK_AGAIN = 10.0
-
-
-def read_sinks(bodies: list[Object]) -> tuple[MeteringSink, ...]:
-    """Those that are to be served; one that can't be read says so in its own status."""
-    found = []
-    for body in bodies:
-        if body["metadata"].get("deletionTimestamp"):
-            continue
-        try:
-            found.append(read_sink(body))
-        except FabricError:
-            continue
-    return tuple(found)
 
 
 def facts_of(context: Context, body: Object, fabric: MeteringFabric) -> FabricFacts:
@@ -46,7 +33,11 @@ def facts_of(context: Context, body: Object, fabric: MeteringFabric) -> FabricFa
         fabric,
         body["metadata"]["uid"],
         context.settings,
-        sinks=read_sinks(context.observed.sinks_of(fabric.metadata.namespace, fabric.metadata.name)),
+        sinks=tuple(
+            read_policy(sink)
+            for sink in context.observed.sinks_of(fabric.metadata.namespace, fabric.metadata.name)
+            if not sink["metadata"].get("deletionTimestamp")
+        ),
         namespaces=tuple(each for each in context.observed.namespaces(fabric.id) if not served or each in served),
     )
 
