@@ -11,6 +11,7 @@ import pytest
 from tests.cluster import cluster, versions
 from tests.cluster.cluster import Cluster
 from tests.kubernetes.installed import Installed, images, install_kinds, set_up
+from tests.kubernetes.standing import tidy
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +30,15 @@ def kubernetes() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def installed(kubernetes: Cluster) -> Installed:
+def release(kubernetes: Cluster) -> Installed:
     """Meterfabric by its charts, a fabric that is ready, and its sink in PostgreSQL."""
     made = images(kubernetes)
     set_up(made)
     return made
+
+
+@pytest.fixture(scope="module")
+def installed(release: Installed) -> Iterator[Installed]:
+    """The same for the tests of one file: whatever became of them, the next file's find it as these did."""
+    yield release
+    tidy(release)

@@ -19,8 +19,8 @@ SYSTEM, METERING, SHOP = "meterfabric-system", "metering", "shop"
 RELEASE = "fabric"
 PASSWORD = "only-for-a-test"
 URL = f"postgresql://usage:{PASSWORD}@database.{METERING}.svc.cluster.local/postgres"
-SECONDS = 120
-"""How long a test waits for what a cluster does by itself."""
+SECONDS = 240
+"""How long a test waits for what a cluster does by itself, on a machine with more to do than it has processors for."""
 IDENTITY_KINDS = ("secret", "configmap")
 
 

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.cluster.wait import until
-from tests.kubernetes.installed import METERING, RELEASE, SECONDS, SYSTEM, Installed
+from tests.kubernetes.installed import (
+    METERING,
+    RELEASE,
+    SECONDS,
+    SHOP,
+    SYSTEM,
+    Installed,
+    is_ready,
+    kinds,
+)
 
 OURS = "app.kubernetes.io/managed-by=meterfabric-operator"
 OPERATOR = "app.kubernetes.io/component=operator"
@@ -14,12 +23,11 @@ OPERATOR = "app.kubernetes.io/component=operator"
 
 def children(installed: Installed) -> dict[tuple[str, str, str], str]:
     """Kind, namespace and name of everything that the operator made and watches, with its UID."""
+    kinds = ",".join(installed.child_kinds).lower()
     found = {}
-    for kind in installed.child_kinds:
-        listed = json.loads(installed.kubectl("get", kind.lower(), "-A", "-l", OURS, "-o", "json"))
-        for each in listed["items"]:
-            metadata = each["metadata"]
-            found[kind, metadata.get("namespace", ""), metadata["name"]] = metadata["uid"]
+    for each in json.loads(installed.kubectl("get", kinds, "-A", "-l", OURS, "-o", "json"))["items"]:
+        metadata = each["metadata"]
+        found[each["kind"], metadata.get("namespace", ""), metadata["name"]] = metadata["uid"]
     return found
 
 
@@ -62,3 +70,26 @@ def settle(installed: Installed) -> None:
     for name in installed.names("deployment", METERING, OURS):
         command = ("rollout", "status", f"deployment/{name}", "-n", METERING, f"--timeout={SECONDS}s")
         installed.kubectl(*command)
+
+
+def remove_fabric(installed: Installed, name: str) -> None:
+    """Remove a test's own fabric and the sink of its name, if any, and what outlives them: who they were."""
+    for kind in ("meteringsink", "meteringfabric"):
+        installed.kubectl("delete", kind, name, "-n", METERING, "--ignore-not-found", f"--timeout={SECONDS}s")
+    of_it = ("-l", f"meterfabric.io/fabric={METERING}.{name}")
+    everything = ",".join((*installed.child_kinds, "secret")).lower()
+    installed.kubectl("delete", "secret,configmap", "-n", METERING, *of_it)
+    until(f"nothing of {name} is left", SECONDS, lambda: not installed.kubectl("get", everything, "-A", *of_it).strip())
+
+
+def tidy(installed: Installed) -> None:
+    """End what a file's tests left running, also those that failed, and have operator and fabric as `set_up` did.
+
+    Pods are asked to end, and end beside what comes next: whoever sends for ever doesn't send into the next test.
+    """
+    workloads = "deployments,statefulsets,cronjobs,jobs,pods"
+    installed.kubectl("delete", workloads, "--all", "-n", SHOP, "--wait=false")
+    installed.apply(*kinds())
+    scale_operator(installed, 2)
+    until("the fabric is ready", SECONDS, lambda: is_ready(installed))
+    settle(installed)

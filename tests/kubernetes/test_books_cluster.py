@@ -11,10 +11,12 @@ import pytest
 
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, URL, Installed, is_ready, kinds, namespace, pod
+from tests.kubernetes.standing import remove_fabric
 
 pytestmark = pytest.mark.cluster
 
 _NO = "no_more"
+_COUNT = "SELECT count(*) FROM meterfabric.records"
 NAME, SHOP = "ledger", "ledger-shop"
 LONG = 3 * SECONDS
 """Sinks are asked once a minute, and a log must have been silent for one."""
@@ -39,8 +41,9 @@ def ledger(installed: Installed) -> Iterator[Installed]:
     until("the fabric is ready", SECONDS, lambda: is_ready(installed, name=NAME))
     yield installed
     installed.kubectl("delete", "namespace", SHOP, "--wait=true")
-    for kind in ("meteringsink", "meteringfabric", "secret"):
-        installed.kubectl("delete", kind, NAME, "-n", METERING, f"--timeout={SECONDS}s")
+    remove_fabric(installed, NAME)
+    installed.kubectl("delete", "secret", NAME, "-n", METERING)
+    installed.sql(f"DROP DATABASE {NAME} WITH (FORCE)")
 
 
 def status(installed: Installed) -> dict[str, Any]:
@@ -103,10 +106,11 @@ def test_a_pod_killed_with_its_disk_is_told_as_abandoned_and_never_as_balanced(l
     for name in ("refused", "cut-off"):
         ledger.apply(pod(ledger, name, 10, SHOP, then="time.sleep(3600)"))
     before = 40
-    until("they are told", LONG, lambda: books(ledger).get("delivered") == before)
+    until("their records are there", SECONDS, lambda: ledger.sql(_COUNT, NAME) == [[str(before)]])
     ledger.sql(f"ALTER TABLE meterfabric.records ADD CONSTRAINT {_NO} CHECK (source <> 'refused') NOT VALID", NAME)
     send(ledger, "refused", 10, 12)
     until("the sink heard of them", LONG, lambda: books(ledger).get("pending") == 12)
+    assert books(ledger)["delivered"] == before
     assert balanced(ledger)["status"] == "True"
     assert books(ledger)["oldestPending"] != "0s"
     reconcile(ledger, "Paused")

@@ -76,6 +76,7 @@ def test_pods_of_a_restricted_namespace_are_taken(installed: Installed) -> None:
     }
     installed.apply(made)
     until("its records are there", SECONDS, lambda: installed.records("strict") == 20)
+    installed.kubectl("delete", "namespace", "strict", "--wait=false")
 
 
 def test_a_job_that_meters_finishes_and_all_its_records_arrive(installed: Installed) -> None:

@@ -1,6 +1,7 @@
 """A fabric that is deleted, a release that is uninstalled: they leave no orphans, and what people own stays."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +17,15 @@ KEPT = {
     *(("Secret", METERING, name) for name in ("demo-authority", "demo-history", "demo-relay", "billing-sink")),
 }
 """Who the fabric and its sink are: keys, and the roots by which their signatures are verified years later."""
+
+
+@pytest.fixture(autouse=True)
+def restored(installed: Installed) -> Iterator[None]:
+    """Each test finds the fabric ready, also after one that failed."""
+    until("the fabric is ready", SECONDS, lambda: is_ready(installed))
+    yield
+    installed.install()
+    installed.apply(*kinds())
 
 
 def test_a_fabric_that_is_deleted_leaves_its_keys_and_nothing_else(installed: Installed) -> None:

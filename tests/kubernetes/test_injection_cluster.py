@@ -8,6 +8,7 @@ import pytest
 
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, Installed, kinds, metering, namespace, pod
+from tests.kubernetes.standing import remove_fabric
 
 pytestmark = pytest.mark.cluster
 
@@ -25,7 +26,7 @@ def astray(installed: Installed) -> Iterator[Installed]:
     until("injection is proven", SECONDS, lambda: injected(installed).get("reason") == "AllInjected")
     yield installed
     installed.kubectl("delete", "namespace", SHOP, "--wait=true")
-    installed.kubectl("delete", "meteringfabric", NAME, "-n", METERING, f"--timeout={SECONDS}s")
+    remove_fabric(installed, NAME)
 
 
 def injected(installed: Installed) -> dict[str, Any]:
