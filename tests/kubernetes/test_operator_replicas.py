@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,19 +64,24 @@ def test_another_replica_takes_over_from_one_that_is_killed_on_a_node_that_says_
 
 def test_a_replica_that_was_frozen_past_its_lease_writes_nothing(installed: Installed, leader: str) -> None:
     until("the fabric is ready", SECONDS, lambda: is_ready(installed))
+    (node,) = installed.kubernetes.plan.workers
     before = children(installed)
     frozen = processes(installed, leader)
     assert frozen
-    delete_children(installed, before)  # so that it stands still amid its work
-    for process in frozen:
-        os.kill(process, signal.SIGSTOP)
+    installed.kubernetes.stop("kubelet", node)  # which would kill what doesn't answer, and start another in its place
     try:
+        delete_children(installed, before)  # so that it stands still amid its work
+        for process in frozen:
+            os.kill(process, signal.SIGSTOP)
         until("another one acts", SECONDS, lambda: holder(installed) not in ("", leader))
         delete_children(installed, children(installed))  # so that it finds much to do when it goes on
         until("all is there again", SECONDS, lambda: set(children(installed)) == set(before))
+        assert processes(installed, leader) == frozen
     finally:
         for process in frozen:
-            os.kill(process, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+        installed.kubernetes.start("kubelet", node)
     until("it has noticed", SECONDS, lambda: "acts no longer" in installed.kubectl("logs", leader, "-n", SYSTEM))
     delete_children(installed, children(installed))
     until("all is there once more", SECONDS, lambda: set(children(installed)) == set(before))
