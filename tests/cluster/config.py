@@ -61,6 +61,8 @@ def kubelet(plan: Plan, node: Machine, resolv_conf: Path) -> str:
             "imageGCHighThresholdPercent": 100,
             "maxPods": 240,
             "resolvConf": str(resolv_conf),
+            # How soon a running pod has what changed of its ConfigMaps and Secrets: by itself a minute or two.
+            "syncFrequency": "10s",
             "tlsCertFile": str(plan.keys / f"{node.name}.crt"),
             "tlsPrivateKeyFile": str(plan.keys / f"{node.name}.key"),
         }
