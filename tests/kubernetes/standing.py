@@ -89,6 +89,8 @@ def tidy(installed: Installed) -> None:
     """
     workloads = "deployments,statefulsets,cronjobs,jobs,pods"
     installed.kubectl("delete", workloads, "--all", "-n", SHOP, "--wait=false")
+    for other in set(installed.names("meteringfabric", METERING)) - {"demo"}:
+        remove_fabric(installed, other)
     installed.apply(*kinds())
     scale_operator(installed, 2)
     until("the fabric is ready", SECONDS, lambda: is_ready(installed))

@@ -82,6 +82,6 @@ def test_a_replica_that_was_frozen_past_its_lease_writes_nothing(installed: Inst
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
         installed.kubernetes.start("kubelet", node)
-    until("it has noticed", SECONDS, lambda: "acts no longer" in installed.kubectl("logs", leader, "-n", SYSTEM))
+    until("it has noticed", SECONDS, lambda: "acts no longer" in installed.said_by("operator", leader, SYSTEM))
     delete_children(installed, children(installed))
     until("all is there once more", SECONDS, lambda: set(children(installed)) == set(before))
