@@ -31,6 +31,10 @@ NODES ?= 1
 MATRIX ?= 1.36.3 1.35.4
 # Of bench-cluster.
 FABRICS ?= 1000
+# Of soak-cluster: minutes of faults, what they are drawn from (a number; drawn anew where it is empty), the report's folder.
+MINUTES ?= 20
+SEED ?=
+AFTERNOON ?= afternoon
 
 # Go comes from the machine, or, where it has none, from the wheel that `setup` installs. It fetches no other toolchain.
 export PATH := $(PATH):$(abspath $(BIN))
@@ -42,7 +46,7 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  variables: PYTHON=$(PYTHON) VENV=$(VENV) SECONDS=$(SECONDS) N=$(N) DEMO_DIR=$(DEMO_DIR) BENCH=$(BENCH) KUBERNETES=$(KUBERNETES) NODES=$(NODES) FABRICS=$(FABRICS)"
+	@echo "  variables: PYTHON=$(PYTHON) VENV=$(VENV) SECONDS=$(SECONDS) N=$(N) DEMO_DIR=$(DEMO_DIR) BENCH=$(BENCH) KUBERNETES=$(KUBERNETES) NODES=$(NODES) FABRICS=$(FABRICS) MINUTES=$(MINUTES)"
 
 # ---------------------------------------------------------------------------------------------------------- environment
 
@@ -179,6 +183,11 @@ fuzz: setup ## coverage-guided fuzzing of the decoders for SECONDS each
 .PHONY: soak
 soak: setup ## N histories more
 	$(BIN)/python -m tests.simulation.soak --histories $(N)
+
+.PHONY: soak-cluster
+soak-cluster: $(STAMPS)/cluster $(STAMPS)/images ## MINUTES of faults on three nodes, drawn from SEED, as root; report in AFTERNOON
+	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)
+	$(BIN)/python -m tests.e2e --version $(KUBERNETES) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --out $(AFTERNOON)
 
 # ---------------------------------------------------------------------------------------------------- to see and measure
 
