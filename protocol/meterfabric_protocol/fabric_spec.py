@@ -90,13 +90,21 @@ class Autoscaling(_Spec, frozen=True, kw_only=True):
 
 
 class Relay(_Spec, frozen=True, kw_only=True):
-    """The relays: how many, and the bounds of each."""
+    """The relays: how many, and the bounds of each.
 
-    replicas: Annotated[int, Meta(ge=1, le=100)] = 2
+    `replicas` has no default: where it is left out, what stands is not to change (`count` where nothing stands).
+    """
+
+    replicas: Annotated[int, Meta(ge=1, le=100)] | None = None
     autoscaling: Autoscaling | None = None
     memory: Quantity = "24Mi"
     max_connections: Annotated[int, Meta(ge=1, le=18_000)] = 10_000
     resources: Resources = Resources()
+
+    @property
+    def count(self) -> int:
+        """How many; 2 where nothing says, so that one that dies leaves one."""
+        return 2 if self.replicas is None else self.replicas
 
 
 class SpoolClaim(_Spec, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from meterfabric_operator.api.cluster import ApiError
 from meterfabric_operator.objects import FINALIZER, Key
 from meterfabric_operator.reconciling.reconcile_fabric import reconcile_fabric
 from meterfabric_operator.reconciling.reconcile_request import reconcile_request
@@ -19,6 +20,43 @@ async def test_everything_is_made_and_then_nothing_more_is_sent() -> None:
     made.api.log.clear()
     await made.reconcile()
     assert made.api.log == []
+
+
+async def test_a_fabric_that_names_no_number_of_relays_gets_two_and_is_told_so() -> None:
+    made = world()
+    await made.reconcile()
+    assert made.api.held[RELAYS]["spec"]["replicas"] == 2
+    assert made.api.held[DEMO]["spec"]["relay"]["replicas"] == 2
+
+
+async def test_a_number_of_relays_that_a_manifest_leaves_out_stays_as_it_was() -> None:
+    made = world(relay={"replicas": 5, "autoscaling": {"maxReplicas": 9}})
+    await made.reconcile()
+    await made.api.patch(DEMO, {"spec": {"relay": {"replicas": None}}})
+    sizes = set()
+    for _ in range(3):
+        await made.reconcile(rounds=1)
+        sizes.add(made.api.held[RELAYS]["spec"]["replicas"])
+    assert sizes == {5}
+    assert made.api.held[DEMO]["spec"]["relay"]["replicas"] == 5
+
+
+async def test_a_number_that_somebody_writes_while_it_is_missing_stands() -> None:
+    made = world(relay={"replicas": 5})
+    await made.reconcile()
+    await made.api.patch(DEMO, {"spec": {"relay": {"replicas": None}}})
+    made.tell()
+    await made.api.patch(DEMO, {"spec": {"relay": {"replicas": 3}}})
+    with pytest.raises(ApiError, match="Conflict"):
+        await reconcile_fabric(made.context, DEMO)
+    await made.reconcile()
+    assert made.api.held[RELAYS]["spec"]["replicas"] == 3
+
+
+async def test_a_paused_fabric_is_given_no_number() -> None:
+    made = world(reconcile="Paused")
+    await made.reconcile()
+    assert "replicas" not in made.api.held[DEMO]["spec"].get("relay", {})
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ async def test_conditions_follow_the_children_and_each_change_is_one_event() -> 
 
 
 async def test_a_fabric_says_six_things_each_with_reason_message_and_time() -> None:
-    made = world()
+    made = world(relay={"replicas": 2})
     began = made.now
     await made.reconcile()
     made.now += timedelta(minutes=5)

@@ -35,7 +35,7 @@ def test_a_fabric_of_defaults_is_read() -> None:
     assert made.id == "metering.demo"
     assert seconds(made.spec.delivery.expiry) == 7 * 86_400
     assert amount(made.spec.sidecar.spool.quota) == 1 << 30
-    assert made.spec.relay.replicas == 2
+    assert (made.spec.relay.replicas, made.spec.relay.count) == (None, 2)
 
 
 def test_a_sink_of_defaults_is_required_and_refuses_when_full() -> None:

@@ -51,7 +51,7 @@ class ProcessPlan:
 
 def relay_names(objects: Objects) -> list[str]:
     """The names of the fabric's relays."""
-    return [f"relay-{number}" for number in range(objects.fabric.spec.relay.replicas)]
+    return [f"relay-{number}" for number in range(objects.fabric.spec.relay.count)]
 
 
 def plan(objects: Objects, layout: Layout, producer: Producer, relay_key: str, port: int) -> list[ProcessPlan]:

@@ -62,7 +62,7 @@ def build(facts: FabricFacts) -> Object:
         "kind": "Deployment",
         "metadata": of_fabric(facts, names.relay(facts.name), "relay"),
         "spec": {
-            "replicas": relay.replicas,
+            "replicas": relay.count,
             "selector": {"matchLabels": selector(facts)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "minReadySeconds": 2,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import msgspec
+
 from meterfabric_operator import names
 from meterfabric_operator.admission import sidecar_values
 from meterfabric_operator.children import fabric_children, relay_deployment, trust_bundle
@@ -59,10 +61,10 @@ async def reconcile_fabric(context: Context, key: Key) -> None:
     if fabric.spec.reconcile == "Paused":
         await report(context, body, [c.paused()], {})
         return
-    if FINALIZER not in body["metadata"].get("finalizers", []):
-        finalizers = [*body["metadata"].get("finalizers", []), FINALIZER]
-        version = body["metadata"]["resourceVersion"]
-        await context.cluster.patch(key, {"metadata": {"finalizers": finalizers, "resourceVersion": version}})
+    if problem is None and fabric.spec.relay.replicas is None:
+        fabric = _numbered(context, fabric)
+        facts = dataclasses.replace(facts, fabric=fabric)
+    await _fill_in(context, body, fabric.spec.relay.replicas)
     identity = await _identity(context, body, facts)
     if isinstance(identity, FabricKeys):
         facts = dataclasses.replace(facts, trust=identity.roots.bundle, relay_public=identity.relay_public)
@@ -81,6 +83,31 @@ async def reconcile_fabric(context: Context, key: Key) -> None:
     due = await _report(context, body, facts, identity)
     # What a person brings back may lack the label by which it would be seen.
     context.later(key, _LOOK_AGAIN if isinstance(identity, IdentityError) else due)
+
+
+def _numbered(context: Context, fabric: MeteringFabric) -> MeteringFabric:
+    """With the number of relays that there is: whoever wrote it left it out, and so means no other."""
+    relays = context.observed.children.get(
+        Key("Deployment", fabric.metadata.namespace, names.relay(fabric.metadata.name))
+    )
+    number = relays.replicas if relays is not None and relays.replicas else fabric.spec.relay.count
+    relay = msgspec.structs.replace(fabric.spec.relay, replicas=number)
+    return msgspec.structs.replace(fabric, spec=msgspec.structs.replace(fabric.spec, relay=relay))
+
+
+async def _fill_in(context: Context, body: Object, replicas: int | None) -> None:
+    """Write what a fabric must hold and doesn't: our finalizer, and the number of relays, since without it there is no
+    scale subresource to read or write. None: no number is to be written."""
+    metadata = body["metadata"]
+    held = metadata.get("finalizers") or []
+    change: dict[str, Any] = {}
+    if FINALIZER not in held:
+        change["metadata"] = {"finalizers": [*held, FINALIZER]}
+    if replicas is not None and "replicas" not in ((body.get("spec") or {}).get("relay") or {}):
+        change["spec"] = {"relay": {"replicas": replicas}}
+    if change:
+        change["metadata"] = {**change.get("metadata", {}), "resourceVersion": metadata["resourceVersion"]}
+        await context.cluster.patch(key_of(body), change)
 
 
 async def _identity(context: Context, body: Object, facts: FabricFacts) -> FabricKeys | IdentityError:
@@ -111,7 +138,7 @@ async def _report(context: Context, body: Object, facts: FabricFacts, identity: 
     pods = context.observed.pods(facts.namespaces)
     needed = [
         _identity_ready(facts, identity),
-        c.relays_available(relays, facts.fabric.spec.relay.replicas),
+        c.relays_available(relays, facts.fabric.spec.relay.count),
         c.sinks_reachable({sink.metadata.name: _ready(children, sink.metadata.name) for sink in facts.sinks}),
     ]
     missing = sum(bool(pod.why) for pod in pods)

@@ -84,7 +84,7 @@ class Autoscaler:
     async def _scale(self, session: aiohttp.ClientSession, key: Key, body: Object, fabric: MeteringFabric) -> None:
         scaling = fabric.spec.relay.autoscaling
         assert scaling is not None
-        current = fabric.spec.relay.replicas
+        current = fabric.spec.relay.count
         try:
             async with self._gate:
                 selector = f"app.kubernetes.io/component=relay,{FABRIC}={fabric.id}"
@@ -156,11 +156,12 @@ class Autoscaler:
 
 
 def _asked(body: Object) -> MeteringFabric | None:
-    """The fabric, where it is to be scaled."""
+    """The fabric, where it is to be scaled; one without a number gets the one there is first."""
     try:
         fabric = read_fabric(body)
     except FabricError:
         return None
     ending = body["metadata"].get("deletionTimestamp")
-    wanted = fabric.spec.relay.autoscaling is not None and fabric.spec.reconcile == "Active"
+    relay = fabric.spec.relay
+    wanted = relay.autoscaling is not None and relay.replicas is not None and fabric.spec.reconcile == "Active"
     return fabric if wanted and not ending else None
