@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ metadata:
 spec:
   trustDomain: bench.example
   relay:
-    replicas: 1
+    replicas: {relays}
 ---
 apiVersion: meterfabric.io/v1alpha1
 kind: MeteringSink
@@ -44,7 +45,7 @@ spec:
   required: true
   whenFull: Refuse
   destination:
-    file: {}
+    file: {{}}
 """
 
 
@@ -57,7 +58,7 @@ class Used:
 
 
 class Fabric:
-    """A running fabric with one relay and one `file` sink. Use `running()`."""
+    """A running fabric with one `file` sink. Use `running()`."""
 
     def __init__(self, local: subprocess.Popen[bytes], folder: Path, port: int) -> None:
         self.folder = folder
@@ -67,12 +68,14 @@ class Fabric:
         self.ingest = f"tcp://127.0.0.1:{port + 1}"
         self._local = local
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self._asking = threading.Lock()
 
     def status(self) -> dict[str, Any]:
-        """The sidecar's /status."""
-        self._connection.request("GET", "/status")
-        answer = self._connection.getresponse()
-        body = answer.read()
+        """The sidecar's /status; threads may ask."""
+        with self._asking:
+            self._connection.request("GET", "/status")
+            answer = self._connection.getresponse()
+            body = answer.read()
         if answer.status != http.client.OK:
             raise RuntimeError(f"/status answered {answer.status}: {body!r}")
         found: dict[str, Any] = json.loads(body)
@@ -81,6 +84,15 @@ class Fabric:
     def delivered(self) -> int:
         """Records that the sink has given receipts for."""
         return int(self.status()["sinks"]["bench"]["delivered"])
+
+    def relay(self) -> str:
+        """The relay that carries the newest log; empty while none does."""
+        (log,) = (log for log in self.status()["logs"] if log["active"])
+        return str(log["sinks"].get("bench", {}).get("relay") or "")
+
+    def relay_pid(self, name: str) -> int:
+        """The process of the relay of that name; 0 while it has none."""
+        return next((pid for pid in self.pids()["relay"] if processes.names(pid, name)), 0)
 
     def wait_until_delivered(self, records: int) -> float:
         """Wait until so many records have receipts; returns when that was seen, on CLOCK_MONOTONIC."""
@@ -136,12 +148,12 @@ def run_cli(*arguments: str) -> Used:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Fabric]:
+def running(relays: int = 1) -> Iterator[Fabric]:
     """Run a fabric in a temporary folder for as long as the block; it is empty and ready when the block begins."""
     with tempfile.TemporaryDirectory(prefix="bench-fabric-") as name:
         folder, port = Path(name), ports.choose(0)
         spec, log = folder / "fabric.yaml", folder / "local.log"
-        spec.write_text(_FABRIC)
+        spec.write_text(_FABRIC.format(relays=relays))
         with log.open("wb") as output:
             command = ["local", "--fabric", str(spec), "--dir", str(folder / "run"), "--port", str(port)]
             local = subprocess.Popen(

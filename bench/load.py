@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -100,15 +101,22 @@ def send(endpoint: str, events: Events, messages: int, in_flight: int, first: in
 
 
 def paced(
-    endpoint: str, events: Events, messages: int, rate: float, sent: Callable[[int, float], None], first: int = 0
+    endpoint: str,
+    events: Events,
+    messages: int,
+    rate: float,
+    sent: Callable[[int, float], None],
+    over: threading.Event | None = None,
 ) -> None:
-    """Send at `rate` records a second, telling `sent(records so far, when)` after each message."""
+    """Send at `rate` records a second, telling `sent(records so far, when)` after each message; no more once `over`."""
     with closing(Client(endpoint)) as client:
         begun = time.monotonic()
         for turn in range(messages):
+            if over is not None and over.is_set():
+                break
             due = begun + turn * events.per_message / rate
             time.sleep(max(0.0, due - time.monotonic()))
-            body = events.message(first + turn)
+            body = events.message(turn)
             when = time.monotonic()
             client.send(body)
             sent((turn + 1) * events.per_message, when)

@@ -35,6 +35,11 @@ def by_role(root: int) -> dict[str, list[int]]:
     return found
 
 
+def names(pid: int, part: str) -> bool:
+    """Whether the command line of `pid` holds a path with this file or folder in it."""
+    return any(part in (path.stem, *path.parts) for path in map(Path, _command(pid)))
+
+
 def cpu_seconds(pid: int) -> float:
     """Processor time that all threads of `pid` have used."""
     fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

@@ -9,7 +9,7 @@ import argparse
 import time
 from collections.abc import Callable
 
-from bench import accept, audit, backlog, crowded, machine, memory, postgres, receipts, starting, whole_way
+from bench import accept, audit, backlog, changing, crowded, machine, memory, postgres, receipts, starting, whole_way
 from bench.report import progress
 from bench.scale import measure as scale
 
@@ -17,6 +17,7 @@ MEASURES: dict[str, Callable[[], None]] = {
     "whole_way": whole_way.measure,
     "accept": accept.measure,
     "receipts": receipts.measure,
+    "changing": changing.measure,
     "postgres": postgres.measure,
     "memory": memory.measure,
     "audit": audit.measure,
