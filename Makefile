@@ -29,6 +29,8 @@ BENCH ?=
 KUBERNETES ?= 1.37.2
 NODES ?= 1
 MATRIX ?= 1.36.3 1.35.4
+# Clusters that e2e has at a time.
+AT_ONCE ?= 2
 # Of bench-cluster.
 FABRICS ?= 1000
 # Of soak-cluster: minutes of faults, what they are drawn from (a number; drawn anew where it is empty), the report's folder.
@@ -167,10 +169,9 @@ images: $(STAMPS)/images ## build the Dockerfile's images, as root, without a da
 .PHONY: e2e
 e2e: $(STAMPS)/cluster $(STAMPS)/images ## the product on a real Kubernetes KUBERNETES of the tests' own, as root; built before the first
 	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)
-	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 tests/charts
-	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 tests/cluster
-	@# Mostly waits, so two clusters at a time; the tests of a file share one.
-	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 -n 2 --dist loadfile tests/kubernetes
+	@# Mostly waits, so several clusters at a time; the tests of a file share one.
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 -n $(AT_ONCE) --dist loadfile tests/charts tests/cluster
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=20 -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder tests/kubernetes
 
 .PHONY: matrix
 matrix: $(STAMPS)/cluster $(STAMPS)/images ## the same on the older ones: MATRIX

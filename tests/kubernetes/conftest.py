@@ -14,6 +14,11 @@ from tests.kubernetes.installed import Installed, images, install_kinds, set_up
 from tests.kubernetes.standing import tidy
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes first: begun last, it would be waited for while other workers have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def kubernetes() -> Iterator[Cluster]:
     """With both kinds of ours."""

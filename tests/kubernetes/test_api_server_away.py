@@ -11,7 +11,7 @@ from tests.kubernetes.loads import Load, balanced
 from tests.kubernetes.standing import children, delete_children, lease, settle
 from tests.kubernetes.written import writes_by_others
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 AWAY = 120.0
 

@@ -13,7 +13,7 @@ from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, URL, Installed, is_ready, kinds, namespace, pod
 from tests.kubernetes.standing import remove_fabric
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 _NO = "no_more"
 _COUNT = "SELECT count(*) FROM meterfabric.records"

@@ -13,7 +13,7 @@ from meterfabric_operator.api.kinds import FABRIC_CHILDREN
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, SHOP, Installed, is_ready, kinds, pod
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 OURS = f"app.kubernetes.io/managed-by=meterfabric-operator,meterfabric.io/fabric={METERING}.demo"
 WORKERS = "app.kubernetes.io/component=sink,meterfabric.io/sink=billing"
@@ -66,7 +66,7 @@ def test_what_is_deleted_comes_back(standing: Installed, kind: str) -> None:
 
 def test_sidecars_and_workers_that_run_go_on_after_every_key_was_made_again(standing: Installed) -> None:
     key = value(standing, "secret/demo-relay", SHARED_KEY)
-    # It stays: the spare root was lost as well, and another is known everywhere only after a minute.
+    # It stays: the spare root was lost as well, and another is known everywhere only after a while.
     standing.apply(pod(standing, "keeps", 200, pause=0.1, then="time.sleep(600)"))
     until("records arrive", SECONDS, lambda: standing.records("keeps") > 0)
     standing.kubectl("delete", "secret", "demo-relay", "-n", METERING)
@@ -79,7 +79,7 @@ def test_sidecars_and_workers_that_run_go_on_after_every_key_was_made_again(stan
         found = json.loads(standing.kubectl("get", "pods", "-n", METERING, "-l", WORKERS, "-o", "json"))["items"]
         return all(pod["status"]["containerStatuses"][0]["restartCount"] >= 1 for pod in found)
 
-    # A kubelet takes a minute or two to put a Secret into a running pod's volume.
+    # A kubelet takes its time to put a Secret into a running pod's volume.
     until("the sink's worker has its new key", 2 * SECONDS, workers_began_anew)
     until("and is ready with it", SECONDS, lambda: is_ready(standing, "meteringsink", "billing"))
     standing.apply(pod(standing, "after", 20))

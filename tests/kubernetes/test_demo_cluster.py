@@ -18,7 +18,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.wait import until
 from tests.kubernetes.installed import SECONDS
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "kube-usage" / "demo.py"
 AGENT = "//node-1/kubelet"

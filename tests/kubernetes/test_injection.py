@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, RELEASE, SECONDS, SHOP, SYSTEM, Installed, is_ready, pod
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 Object = dict[str, Any]
 
