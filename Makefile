@@ -105,7 +105,7 @@ clean: ## remove what the targets made: environment, caches, demo
 check: lint types layers unit ## what must hold before every commit, in two minutes
 
 .PHONY: test
-test: check simulation integration ## everything but the part on a real Kubernetes, which is e2e
+test: check simulation integration e2e ## everything, as root; CI runs this
 
 .PHONY: lint
 lint: setup ## style: ruff's checks and its format
