@@ -31,7 +31,7 @@ def page(spent: Afternoon) -> str:
     """The page, Markdown."""
     done = [each for each in spent.happened if each.done]
     lines = [
-        f"# An afternoon of {spent.seconds / 60:g} minutes, seed {spent.seed}",
+        f"# An afternoon of {spent.seconds / 60:.3g} minutes, seed {spent.seed}",
         "",
         f"![accepted, delivered and pending over time, with the faults]({PICTURE})",
         "",

@@ -27,9 +27,9 @@ class Filled:
 
     def do(self, ground: Ground, chance: random.Random) -> str:
         """See faults.Fault."""
-        left = f"$(df --output=avail --block-size=1 /var/lib/{DISK} | tail -n 1)"
-        machine.run(ground.keeper, ["sh", "-c", f"fallocate --length {left} {_FILLER}"])
-        return f"{ground.keeper.name}"
+        # PostgreSQL writes meanwhile, so how much is left isn't known before: it is full when no more can be written.
+        machine.run(ground.keeper, ["sh", "-c", f"! cat /dev/zero > {_FILLER} 2> /dev/null"])
+        return ground.keeper.name
 
     def undo(self, ground: Ground) -> None:
         """See faults.Fault."""
