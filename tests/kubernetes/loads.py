@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, SHOP, Installed
+from tests.kubernetes.standing import injects
 
 METERFABRIC = (sys.executable, "-m", "meterfabric_cli.main")
 """The command line of this tree."""
@@ -75,12 +76,14 @@ class Load:
         self._most = MANY
 
     def start(self, pause: float = 0.05, most: int = MANY, **spec: Any) -> None:
-        """Begin. `spec`: more of the pod's."""
+        """Begin, once a pod gets a sidecar. `spec`: more of the pod's."""
         self._most = most
         made = sending(self.installed, self.source, pause, most)
         made["metadata"] |= {"name": self.source, "namespace": self.where}
         made["spec"] |= spec
-        self.installed.apply({"apiVersion": "v1", "kind": "Pod", **made})
+        made |= {"apiVersion": "v1", "kind": "Pod"}
+        until(f"{self.source} would get a sidecar", SECONDS, lambda: injects(self.installed, made))
+        self.installed.apply(made)
 
     def accepted(self) -> list[str]:
         """The ids of the records that were accepted, as far as the pod has said."""

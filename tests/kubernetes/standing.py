@@ -18,17 +18,27 @@ from tests.kubernetes.installed import (
 )
 
 OURS = "app.kubernetes.io/managed-by=meterfabric-operator"
+DEMO = f"meterfabric.io/fabric={METERING}.demo"
 OPERATOR = "app.kubernetes.io/component=operator"
 
 
 def children(installed: Installed) -> dict[tuple[str, str, str], str]:
-    """Kind, namespace and name of everything that the operator made and watches, with its UID."""
+    """Kind, namespace and name of everything that the operator made for demo and watches, with its UID.
+
+    Not of others: what a test's own fabric had may be going still.
+    """
     kinds = ",".join(installed.child_kinds).lower()
     found = {}
-    for each in json.loads(installed.kubectl("get", kinds, "-A", "-l", OURS, "-o", "json"))["items"]:
+    for each in json.loads(installed.kubectl("get", kinds, "-A", "-l", f"{OURS},{DEMO}", "-o", "json"))["items"]:
         metadata = each["metadata"]
         found[each["kind"], metadata.get("namespace", ""), metadata["name"]] = metadata["uid"]
     return found
+
+
+def injects(installed: Installed, made: dict[str, Any]) -> bool:
+    """Whether this pod would get a sidecar now. An API server takes a moment to know a policy that came or went."""
+    said = installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(made))
+    return any(each["name"] == "meterfabric" for each in json.loads(said)["spec"].get("initContainers", []))
 
 
 def lease(installed: Installed) -> dict[str, Any]:

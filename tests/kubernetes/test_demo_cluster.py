@@ -168,8 +168,12 @@ def test_in_the_current_contexts_cluster_images_come_from_a_registry(
     }
     told = demo(folder, "--cluster", "current", "--registry", f"{registry}/me", "up", **environment)
     assert "whole: " in told
-    images = kubernetes.kubectl("get", "pods", "-A", "-o", "jsonpath={.items[*].spec.containers[*].image}").split()
-    assert {image.rpartition("/")[0] for image in images} == {f"{registry}/me"}
+
+    def images() -> set[str]:
+        said = kubernetes.kubectl("get", "pods", "-A", "-o", "jsonpath={.items[*].spec.containers[*].image}")
+        return {image.rpartition("/")[0] for image in said.split()}
+
+    until("those of before have ended", SECONDS, lambda: images() == {f"{registry}/me"})
     demo(folder, "--cluster", "current", "down", **environment)
     left = kubernetes.kubectl("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert sorted(left) == ["default", "kube-node-lease", "kube-public", "kube-system"]

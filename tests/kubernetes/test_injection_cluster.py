@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, Installed, kinds, metering, namespace, pod
-from tests.kubernetes.standing import remove_fabric
+from tests.kubernetes.standing import injects, remove_fabric
 
 pytestmark = pytest.mark.cluster
 
@@ -59,6 +59,7 @@ def test_pods_made_without_a_sidecar_are_told_and_replaced_once_injection_acts_a
     astray.kubectl("delete", *INJECTION)
     try:
         bare = pod(astray, "bare", 0, SHOP, then="import time; time.sleep(3600)")
+        until("pods get no sidecar", SECONDS, lambda: not injects(astray, bare))
         astray.apply(deployment(astray, 3), bare)
         until("all are made", SECONDS, lambda: list(pods(astray).values()) == [False] * 4)
         until("it is told", SECONDS, lambda: injected(astray).get("reason") == "PolicyInactive")

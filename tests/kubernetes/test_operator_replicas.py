@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, SYSTEM, Installed, is_ready
-from tests.kubernetes.standing import children, delete_children, holder, scale_operator
+from tests.kubernetes.standing import OPERATOR, children, delete_children, holder, scale_operator
 from tests.kubernetes.written import writes_by_others
 
 pytestmark = pytest.mark.cluster
@@ -18,8 +18,12 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture
 def leader(installed: Installed) -> Iterator[str]:
-    """The replica that acts, of two. After the test all are as they were, and nobody wrote who wasn't to."""
+    """The replica that acts, of two that run. After the test all are as they were, and nobody wrote who wasn't to."""
     until("a replica acts", SECONDS, lambda: holder(installed))
+    # What Kubernetes says of one that was killed is old news where the kubelet was away.
+    replicas = installed.names("pod", SYSTEM, OPERATOR)
+    assert len(replicas) == 2
+    until("both run", SECONDS, lambda: all(processes(installed, each) for each in replicas))
     yield holder(installed)
     scale_operator(installed, 2)
     until("the fabric is ready", SECONDS, lambda: is_ready(installed))
