@@ -47,7 +47,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "  variables: PYTHON=$(PYTHON) VENV=$(VENV) SECONDS=$(SECONDS) N=$(N) DEMO_DIR=$(DEMO_DIR) BENCH=$(BENCH) KUBERNETES=$(KUBERNETES) NODES=$(NODES) FABRICS=$(FABRICS) MINUTES=$(MINUTES)"
 
 # ---------------------------------------------------------------------------------------------------------- environment
@@ -174,13 +174,13 @@ e2e: $(STAMPS)/cluster $(STAMPS)/images ## the product on a real Kubernetes KUBE
 	KUBERNETES=$(KUBERNETES) $(PYTEST) -v -m cluster --durations=20 -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder tests/kubernetes
 
 # What of e2e breaks nothing: the charts, the test cluster itself, the kinds, a fabric's whole way, injection, who isn't let in.
-CALM := charts cluster kubernetes/test_kinds.py kubernetes/test_fabric.py kubernetes/test_injection.py \
-  kubernetes/test_cli_k8s_cluster.py kubernetes/test_not_admitted.py
+CALM := kinds fabric injection cli_k8s_cluster not_admitted
 
 .PHONY: kubernetes
 kubernetes: $(STAMPS)/cluster $(STAMPS)/images ## the part of e2e in which nothing is broken
 	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)
-	KUBERNETES=$(KUBERNETES) $(PYTEST) -v -m cluster --durations=10 -n $(AT_ONCE) --dist loadfile $(CALM:%=tests/%)
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 -n $(AT_ONCE) --dist loadfile tests/charts tests/cluster
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -v -m cluster --durations=10 -n $(AT_ONCE) --dist loadfile $(CALM:%=tests/kubernetes/test_%.py)
 
 .PHONY: matrix
 matrix: $(STAMPS)/cluster $(STAMPS)/images ## the same on the older ones: MATRIX
