@@ -166,21 +166,20 @@ $(STAMPS)/images: scripts/debian.sh $(STAMPS)/python
 images: $(STAMPS)/images ## build the Dockerfile's images, as root, without a daemon; say where their archives are
 	$(BIN)/python -m tests.cluster image
 
+# What e2e runs of tests/kubernetes, and what of that breaks nothing: the kinds, a fabric's whole way, injection, who isn't let in.
+E2E ?= tests/kubernetes
+CALM := kinds fabric injection cli_k8s_cluster not_admitted
+
 .PHONY: e2e
 e2e: $(STAMPS)/cluster $(STAMPS)/images ## the product on a real Kubernetes KUBERNETES of the tests' own, as root; built before the first
 	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)
 	@# Mostly waits, so several clusters at a time; the tests of a file share one.
 	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 -n $(AT_ONCE) --dist loadfile tests/charts tests/cluster
-	KUBERNETES=$(KUBERNETES) $(PYTEST) -v -m cluster --durations=20 -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder tests/kubernetes
-
-# What of e2e breaks nothing: the charts, the test cluster itself, the kinds, a fabric's whole way, injection, who isn't let in.
-CALM := kinds fabric injection cli_k8s_cluster not_admitted
+	KUBERNETES=$(KUBERNETES) $(PYTEST) -v -m cluster --durations=20 -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder $(E2E)
 
 .PHONY: kubernetes
-kubernetes: $(STAMPS)/cluster $(STAMPS)/images ## the part of e2e in which nothing is broken
-	$(BIN)/python -m tests.cluster build --version $(KUBERNETES)
-	KUBERNETES=$(KUBERNETES) $(PYTEST) -m cluster --durations=10 -n $(AT_ONCE) --dist loadfile tests/charts tests/cluster
-	KUBERNETES=$(KUBERNETES) $(PYTEST) -v -m cluster --durations=10 -n $(AT_ONCE) --dist loadfile $(CALM:%=tests/kubernetes/test_%.py)
+kubernetes: ## the part of e2e in which nothing is broken
+	$(MAKE) e2e E2E="$(CALM:%=tests/kubernetes/test_%.py)"
 
 .PHONY: matrix
 matrix: $(STAMPS)/cluster $(STAMPS)/images ## the same on the older ones: MATRIX

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from bench import fabric, receipts
 from bench.report import quantile, say
@@ -24,28 +25,12 @@ _POLL_SECONDS = 0.02
 
 def measure() -> None:
     """Print the 99th percentile without and during changes, and how often the one is the other."""
-    changes: list[tuple[float, float]] = []
-    failed: list[BaseException] = []
     over = threading.Event()
-    with fabric.running(RELAYS) as ours:
+    with fabric.running(RELAYS) as ours, ThreadPoolExecutor(1, "changer") as threads:
         begun = time.monotonic()
-
-        def change() -> None:
-            try:
-                _wait(lambda: time.monotonic() >= begun + STEADY)
-                for _ in range(CHANGES):
-                    changes.append(_change(ours))
-            except BaseException as error:
-                failed.append(error)
-            finally:
-                over.set()
-
-        changer = threading.Thread(target=change, name="changer")
-        changer.start()
+        changing = threads.submit(_change_all, ours, over)
         waits = receipts.paced(ours, STEADY + CHANGES * PATIENCE, over)
-        changer.join()
-        if failed:
-            raise failed[0]
+        changes = changing.result()
         ours.audit()
     steady = [wait for when, wait in waits if begun + 1 <= when < changes[0][0] - 1]
     during = [wait for when, wait in waits if any(first <= when <= last for first, last in changes)]
@@ -60,6 +45,15 @@ def measure() -> None:
     )
     say("changing_longest", max(during) * 1e3, "ms")
     say("ratio_changing", quantile(during, 0.99) / quantile(steady, 0.99))
+
+
+def _change_all(ours: fabric.Fabric, over: threading.Event) -> list[tuple[float, float]]:
+    """After a time without any, each change as `_change` has it; then it is `over`, whatever came of them."""
+    try:
+        time.sleep(STEADY)
+        return [_change(ours) for _ in range(CHANGES)]
+    finally:
+        over.set()
 
 
 def _change(ours: fabric.Fabric) -> tuple[float, float]:

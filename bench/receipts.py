@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from bench import fabric, load
 from bench.events import Events
@@ -29,33 +30,26 @@ def measure() -> None:
 def paced(ours: fabric.Fabric, seconds: float, over: threading.Event | None = None) -> list[tuple[float, float]]:
     """Send `RATE` records a second for so long, or until `over`; of each message when it was sent (CLOCK_MONOTONIC) and
     how many seconds its receipt took."""
-    sends: list[tuple[int, float]] = []
-    sent = threading.Event()
-
-    def send() -> None:
-        try:
-            load.paced(
-                ours.ingest,
-                Events(PER_MESSAGE, 300, stream=4),
-                int(RATE * seconds) // PER_MESSAGE,
-                RATE,
-                sent=lambda records, when: sends.append((records, when)),
-                over=over,
-            )
-        finally:
-            sent.set()
-
-    sender = threading.Thread(target=send, name="sender")
-    sender.start()
-    seen = [(0, time.monotonic())]
+    sends: list[tuple[int, float]] = [(0, time.monotonic())]
+    seen = list(sends)
     deadline = seen[0][1] + seconds + 60
-    while not sent.is_set() or seen[-1][0] < sends[-1][0]:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{seen[-1][0]} of {sends[-1][0]} records had receipts in time")
-        now = ours.delivered()
-        if now > seen[-1][0]:
-            seen.append((now, time.monotonic()))
-        time.sleep(_POLL_SECONDS)
-    sender.join()
+    with ThreadPoolExecutor(1, "sender") as threads:
+        sending = threads.submit(
+            load.paced,
+            ours.ingest,
+            Events(PER_MESSAGE, 300, stream=4),
+            int(RATE * seconds) // PER_MESSAGE,
+            RATE,
+            sent=lambda records, when: sends.append((records, when)),
+            over=over,
+        )
+        while not sending.done() or seen[-1][0] < sends[-1][0]:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{seen[-1][0]} of {sends[-1][0]} records had receipts in time")
+            now = ours.delivered()
+            if now > seen[-1][0]:
+                seen.append((now, time.monotonic()))
+            time.sleep(_POLL_SECONDS)
+        sending.result()
     counts = [records for records, _ in seen]
-    return [(when, seen[bisect.bisect_left(counts, records)][1] - when) for records, when in sends]
+    return [(when, seen[bisect.bisect_left(counts, records)][1] - when) for records, when in sends[1:]]

@@ -61,7 +61,7 @@ def spend(ground: Ground, seed: int, seconds: float, say: Say) -> Afternoon:
         rest(ground)
         say("everything is whole again")
         lists = producers.lists(ground)
-        verdict.delivered(ground, lists)
+        verdict.await_delivery(ground, lists)
         producers.leave(ground)
         ended = _ends(ground)
     lists = producers.lists(ground)

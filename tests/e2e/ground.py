@@ -13,7 +13,7 @@ from typing import Any
 from tests.cluster import machine
 from tests.cluster.plan import Machine
 from tests.cluster.wait import until
-from tests.kubernetes.installed import METERING, SECONDS, SHOP, Installed, database, is_ready, kinds, namespace
+from tests.kubernetes.installed import METERING, SECONDS, SHOP, SYSTEM, Installed, database, is_ready, kinds, namespace
 
 LISTS = "accepted"
 """Below /var/lib of each node: a file a pod, which its client writes."""
@@ -142,7 +142,7 @@ def _kinds() -> list[dict[str, Any]]:
 
 def rest(ground: Ground) -> None:
     """Return once nothing is being replaced any more: every Deployment is whole, the fabric ready."""
-    for where in (METERING, SHOP, "meterfabric-system"):
+    for where in (METERING, SHOP, SYSTEM):
         for name in ground.installed.names("deployment", where):
             until(f"{name} is whole", 3 * SECONDS, lambda name=name, where=where: _is_whole(ground, name, where))
     until("the fabric is ready", 3 * SECONDS, lambda: is_ready(ground.installed))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,8 +86,8 @@ def reach(ground: Ground, lists: Lists) -> Verdict:
     return Verdict(sinks, len(lists.accepted), (), committed)
 
 
-def delivered(ground: Ground, lists: Lists, seconds: float = 5 * SECONDS) -> bool:
-    """Wait until both sinks have as many records as were accepted; whether it came to that."""
+def await_delivery(ground: Ground, lists: Lists, seconds: float = 5 * SECONDS) -> None:
+    """Wait until both sinks have what was accepted, or long enough: some may be given up, which the verdict tells."""
     wanted = set(lists.accepted)
 
     def there() -> bool:
@@ -94,11 +95,8 @@ def delivered(ground: Ground, lists: Lists, seconds: float = 5 * SECONDS) -> boo
             return False
         return not wanted - {name for (name,) in ground.installed.sql("SELECT id FROM meterfabric.records")}
 
-    try:
+    with suppress(TimeoutError):
         until("all that was accepted is there", seconds, there)
-    except TimeoutError:
-        return False
-    return True
 
 
 def closed(ground: Ground) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e import inside
+from tests.cluster import containers
 from tests.e2e.ground import Ground
 from tests.e2e.producers import NAME as PRODUCER
 from tests.kubernetes.installed import METERING, SHOP, SYSTEM
@@ -40,7 +40,7 @@ class Victim:
 
     def processes(self, ground: Ground) -> list[int]:
         """Its processes, on this machine. Raises Nobody."""
-        found = inside.processes(ground.node(self.node), self.pod, self.container)
+        found = containers.processes(ground.node(self.node), self.pod, self.container)
         if not found:
             raise Nobody(f"{self.container} of {self.name} doesn't run")
         return found

@@ -43,6 +43,12 @@ class Installed:
         """Apply objects."""
         self.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, objects)))
 
+    def dry(self, made: dict[str, Any]) -> dict[str, Any]:
+        """What the API server would make of an object now, defaults and admission included. It keeps nothing."""
+        found = self.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(made))
+        whole: dict[str, Any] = json.loads(found)
+        return whole
+
     def get(self, kind: str, name: str, namespace: str = "") -> dict[str, Any] | None:
         """An object, or None."""
         where = ["-n", namespace] if namespace else []

@@ -6,16 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.cluster.wait import until
-from tests.kubernetes.installed import (
-    METERING,
-    RELEASE,
-    SECONDS,
-    SHOP,
-    SYSTEM,
-    Installed,
-    is_ready,
-    kinds,
-)
+from tests.kubernetes.installed import METERING, RELEASE, SECONDS, SHOP, SYSTEM, Installed, is_ready, kinds
 
 OURS = "app.kubernetes.io/managed-by=meterfabric-operator"
 DEMO = f"meterfabric.io/fabric={METERING}.demo"
@@ -35,10 +26,14 @@ def children(installed: Installed) -> dict[tuple[str, str, str], str]:
     return found
 
 
+def has_sidecar(made: dict[str, Any]) -> bool:
+    """Whether a pod has ours."""
+    return any(each["name"] == "meterfabric" for each in made["spec"].get("initContainers", []))
+
+
 def injects(installed: Installed, made: dict[str, Any]) -> bool:
     """Whether this pod would get a sidecar now. An API server takes a moment to know a policy that came or went."""
-    said = installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(made))
-    return any(each["name"] == "meterfabric" for each in json.loads(said)["spec"].get("initContainers", []))
+    return has_sidecar(installed.dry(made))
 
 
 def lease(installed: Installed) -> dict[str, Any]:

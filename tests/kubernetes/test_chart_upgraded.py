@@ -70,15 +70,8 @@ def test_an_upgrade_under_load_loses_and_doubles_nothing(installed: Installed, b
 
     def injected() -> str:
         made = sending(installed, "nobody", 0, 1)
-        text = json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                **made,
-                "metadata": {**made["metadata"], "name": "x", "namespace": SHOP},
-            }
-        )
-        found = json.loads(installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=text))
+        metadata = {**made["metadata"], "name": "x", "namespace": SHOP}
+        found = installed.dry({"apiVersion": "v1", "kind": "Pod", **made, "metadata": metadata})
         return str(found["spec"]["initContainers"][0]["image"])
 
     until("new pods get the new sidecar", SECONDS, lambda: injected() == installed.dataplane)

@@ -12,10 +12,10 @@ import pytest
 from meterfabric_operator.api.kinds import FABRIC_CHILDREN
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, SHOP, Installed, is_ready, kinds, pod
+from tests.kubernetes.standing import DEMO, OURS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
-OURS = f"app.kubernetes.io/managed-by=meterfabric-operator,meterfabric.io/fabric={METERING}.demo"
 WORKERS = "app.kubernetes.io/component=sink,meterfabric.io/sink=billing"
 SHARED_KEY = ".data.relays\\.curve"
 
@@ -36,7 +36,7 @@ def standing(installed: Installed) -> Iterator[Installed]:
 
 def of_kind(installed: Installed, kind: str) -> dict[tuple[str, str], str]:
     """Namespace and name of those that the operator made, with their UID."""
-    listed = json.loads(installed.kubectl("get", kind.lower(), "-A", "-l", OURS, "-o", "json"))["items"]
+    listed = json.loads(installed.kubectl("get", kind.lower(), "-A", "-l", f"{OURS},{DEMO}", "-o", "json"))["items"]
     return {
         (each["metadata"].get("namespace", ""), each["metadata"]["name"]): each["metadata"]["uid"] for each in listed
     }

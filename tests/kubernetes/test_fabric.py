@@ -46,7 +46,7 @@ def test_a_sidecar_comes_first_and_the_pods_quality_of_service_stays(installed: 
     made["spec"]["containers"][0]["resources"] = {"requests": amounts, "limits": amounts}
     other = {"name": "other", "image": installed.dataplane, "command": ["true"]}
     made["spec"]["initContainers"] = [{**other, "resources": {"requests": amounts, "limits": amounts}}]
-    found = json.loads(installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(made)))
+    found = installed.dry(made)
     assert [each["name"] for each in found["spec"]["initContainers"]] == ["meterfabric", "other"]
     assert found["status"]["qosClass"] == "Guaranteed"
     assert found["spec"]["terminationGracePeriodSeconds"] >= 5 + 30
@@ -61,8 +61,7 @@ def test_who_doesnt_meter_gets_no_sidecar(installed: Installed, why: str) -> Non
         made["spec"]["hostNetwork"] = True
     else:
         made["metadata"]["namespace"] = "default"
-    found = installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(made))
-    assert "initContainers" not in json.loads(found)["spec"]
+    assert "initContainers" not in installed.dry(made)["spec"]
 
 
 def test_pods_of_a_restricted_namespace_are_taken(installed: Installed) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, RELEASE, SECONDS, SHOP, SYSTEM, Installed, is_ready, pod
+from tests.kubernetes.standing import has_sidecar, injects
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
@@ -96,19 +97,8 @@ CASES = [
 LEFT = ("on the node's network", "without the label", "elsewhere")
 
 
-def dry(installed: Installed, body: Object) -> Object:
-    """The pod that the API server would make."""
-    options = ("--dry-run=server", "-o", "json", "-f", "-")
-    made: Object = json.loads(installed.kubectl("create", *options, stdin=json.dumps(body)))
-    return made
-
-
-def has_sidecar(body: Object) -> bool:
-    return any(each["name"] == SIDECAR for each in body["spec"].get("initContainers", []))
-
-
 def acts(installed: Installed) -> bool:
-    return has_sidecar(dry(installed, pod(installed, "asked", 1)))
+    return injects(installed, pod(installed, "asked", 1))
 
 
 def pods_of(installed: Installed) -> dict[str, Object]:
@@ -146,7 +136,7 @@ def form(body: Object) -> Object:
 
 
 def all_forms(installed: Installed) -> dict[str, Object]:
-    made = {name: form(dry(installed, body)) for name, body in varied(installed).items()}
+    made = {name: form(installed.dry(body)) for name, body in varied(installed).items()}
     return made | {name: form(each) for name, each in owned(installed).items()}
 
 
@@ -237,7 +227,7 @@ def proxy(installed: Installed) -> Object:
 def test_a_pod_with_another_native_sidecar_before_or_after_ours_drains(webhook: Installed) -> None:
     webhook.apply(emitting(webhook, "before", [proxy(webhook)]))
     # Istio's injector comes after ours, and puts its proxy first.
-    turned = dry(webhook, emitting(webhook, "behind", [proxy(webhook)]))
+    turned = webhook.dry(emitting(webhook, "behind", [proxy(webhook)]))
     turned["spec"]["initContainers"].reverse()
     turned["metadata"] = {name: turned["metadata"][name] for name in ("name", "namespace", "labels", "annotations")}
     webhook.apply(turned)

@@ -1,12 +1,12 @@
 """An operator that serves listed namespaces, on a real cluster: the whole way, with rights there only."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, RELEASE, SECONDS, SHOP, SYSTEM, Installed, is_ready, pod
+from tests.kubernetes.standing import injects
 
 pytestmark = pytest.mark.cluster
 
@@ -31,11 +31,7 @@ def uninstall(installed: Installed) -> None:
 def test_records_arrive_and_nothing_that_the_operator_asks_is_refused(listed: Installed) -> None:
     made = pod(listed, "listed", 20)
 
-    def injected() -> bool:
-        options = ("--dry-run=server", "-o", "json", "-f", "-")
-        return "initContainers" in json.loads(listed.kubectl("create", *options, stdin=json.dumps(made)))["spec"]
-
-    until("the policy acts", SECONDS, injected)
+    until("the policy acts", SECONDS, lambda: injects(listed, made))
     listed.apply(made)
     until("all records are in the database", SECONDS, lambda: listed.records("listed") == 20)
     until("the fabric is ready", SECONDS, lambda: is_ready(listed))

@@ -33,8 +33,7 @@ ANOTHER = f"{INTRUDER}.reach"
 
 def as_a_user_may_write_it(installed: Installed, name: str, count: int) -> dict[str, Any]:
     """A pod as admission makes it in SHOP, sidecar and all, written out for a namespace that didn't join."""
-    options = ("--dry-run=server", "-o", "json", "-f", "-")
-    found = json.loads(installed.kubectl("create", *options, stdin=json.dumps(pod(installed, name, count))))
+    found = installed.dry(pod(installed, name, count))
     spec = {each: value for each, value in found["spec"].items() if each not in ("nodeName", "serviceAccount")}
     assert spec["initContainers"][0]["name"] == "meterfabric"
     for container in (*spec["initContainers"], *spec["containers"]):
@@ -104,9 +103,8 @@ def test_the_author_of_a_fabric_cant_reach_into_a_namespace_that_didnt_join_it(i
         # Where the policy injects a binding stands there; neither pods of another fabric nor of none are its to change.
         if installed.mode == "policy":
             assert installed.get("mutatingadmissionpolicybinding", f"meterfabric.{ANOTHER}")
-        options = ("--dry-run=server", "-o", "json", "-f", "-")
         for where, fabrics in ((SHOP, {f"{METERING}.demo"}), ("default", set())):
-            made = json.loads(installed.kubectl("create", *options, stdin=json.dumps(pod(installed, "x", 1, where))))
+            made = installed.dry(pod(installed, "x", 1, where))
             given = [each for container in made["spec"].get("initContainers", []) for each in container["env"]]
             assert {each["value"] for each in given if each["name"] == "METERFABRIC_SIDECAR_FABRIC"} == fabrics
         assert installed.get("clusterrolebinding", f"meterfabric.{ANOTHER}") is None

@@ -4,10 +4,10 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
+from tests.cluster import containers
 from tests.cluster.wait import until
 from tests.kubernetes.installed import METERING, SECONDS, SYSTEM, Installed, is_ready
 from tests.kubernetes.standing import OPERATOR, children, delete_children, holder, scale_operator
@@ -32,23 +32,8 @@ def leader(installed: Installed) -> Iterator[str]:
 
 def processes(installed: Installed, pod: str) -> list[int]:
     """The operator's processes in a pod, by their ids on this machine."""
-    found = installed.get("pod", pod, SYSTEM)
-    assert found is not None
-    mark = f"pod{found['metadata']['uid']}"
-    return [
-        int(each.name)
-        for each in Path("/proc").iterdir()
-        if each.name.isdecimal()
-        and mark in _text(each / "cgroup")
-        and "meterfabric-operator" in _text(each / "cmdline")
-    ]
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return ""
+    (node,) = installed.kubernetes.plan.workers
+    return containers.processes(node, installed.get("pod", pod, SYSTEM) or {"status": {}}, "operator")
 
 
 def test_another_replica_takes_over_from_one_that_is_killed_on_a_node_that_says_nothing(

@@ -6,15 +6,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
-from hypothesis import strategies as st
 
 from meterfabric_protocol.batch import (
     MAGIC,
-    BatchHeader,
     Content,
     decode_header,
     encode_header,
@@ -27,43 +23,16 @@ from meterfabric_protocol.batch import (
     unpack,
     verify,
 )
-from meterfabric_protocol.errors import BadSignature, Malformed, ProtocolError
+from meterfabric_protocol.errors import BadSignature, Malformed
 from meterfabric_protocol.limits import DEFAULT, Limits
 from meterfabric_protocol.merkle import CompactRange, Tree, leaf_hashes
 from meterfabric_protocol.record import from_binary, one, split_array, split_lines
+from tests.protocol.batches import KEY, NOTICE, ORIGIN, PUBLIC, inflate, leaves_of, sealed, with_payload
 from tests.vectors.batch.generate import vectors
 
 FOLDER = Path(__file__).parent.parent / "vectors" / "batch"
 BATCHES = json.loads((FOLDER / "batches.json").read_text(encoding="utf-8"))
 RECORDS = json.loads((FOLDER / "records.json").read_text(encoding="utf-8"))
-
-KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
-PUBLIC = KEY.public_key().public_bytes_raw()
-ORIGIN = "fabric.ns/shop/web/abcdefghijklmnopqrstuvwxyz"
-NOTICE = b'!{"notice":"opened","v":1,"log":"a"}'
-
-
-def leaves_of(count: int) -> list[bytes]:
-    return [b'{"id":"%d"}' % i for i in range(count)]
-
-
-def sealed(
-    count: int = 3, before: int = 2, kind: Content = "records", leaves: list[bytes] | None = None
-) -> tuple[BatchHeader, bytes, CompactRange, CompactRange]:
-    """A batch behind `before` leaves: header, payload, frontier before and after."""
-    frontier = CompactRange.empty().append(leaf_hashes(b"%d" % i for i in range(before)))
-    leaves = leaves_of(count) if leaves is None else leaves
-    payload = join(leaves)
-    header, after = seal(ORIGIN, KEY, frontier, leaf_hashes(leaves), kind, payload)
-    return header, payload, frontier, after
-
-
-def inflate(data: bytes, length: int) -> bytes:
-    """A codec in zstd's place: never more than `length` bytes, Malformed on nonsense."""
-    try:
-        return zlib.decompressobj().decompress(data, length + 1)[: length + 1]
-    except zlib.error as error:
-        raise Malformed("zlib", str(error)) from error
 
 
 # Vectors
@@ -181,11 +150,6 @@ def test_leaves_come_back_from_their_payload(leaves: list[bytes]) -> None:
 def test_notices_come_back_from_their_payload() -> None:
     header, payload, *_ = sealed(kind="notices", leaves=[NOTICE, NOTICE])
     assert split(payload, header) == [NOTICE, NOTICE]
-
-
-def with_payload(payload: bytes, count: int = 3, kind: Content = "records") -> BatchHeader:
-    header, *_ = sealed(count, kind=kind)
-    return msgspec.structs.replace(header, length=len(payload))
 
 
 @pytest.mark.parametrize(
@@ -328,92 +292,3 @@ def test_other_leaves_do_not_add_up() -> None:
     for wrong in (leaves[::-1], leaves[:-1], [*leaves, b"{}"], [b"{ }", *leaves[1:]]):
         with pytest.raises(Malformed, match="don't add up"):
             verify(header, leaf_hashes(wrong), frontier, PUBLIC)
-
-
-# Laws
-
-
-def verified(data: bytes, payload: bytes, frontier: CompactRange) -> BatchHeader | None:
-    """The header where bytes and payload verify behind `frontier`, None where anything refuses them."""
-    try:
-        header = decode_header(data)
-        leaves = hash_leaves(unpack(payload, header, inflate), header)
-        if header.first == frontier.size:
-            verify(header, leaves, frontier, PUBLIC)
-            return header
-    except ProtocolError:
-        pass
-    return None
-
-
-edits = st.tuples(st.integers(0, 2), st.binary(max_size=3))
-
-
-@given(st.integers(1, 9), st.integers(0, 5), st.booleans(), st.booleans(), edits, st.data())
-def test_an_altered_batch_never_verifies(
-    count: int, before: int, stub: bool, in_payload: bool, edit: tuple[int, bytes], data: st.DataObject
-) -> None:
-    header, payload, frontier, _ = sealed(count, before)
-    if stub:
-        header, payload = header.stub(), b""
-    parts = [bytearray(encode_header(header)), bytearray(payload)]
-    target = parts[in_payload]
-    original = bytes(target)
-    at = data.draw(st.integers(0, len(target)))
-    target[at : at + edit[0]] = edit[1]
-    assert verified(bytes(parts[0]), bytes(parts[1]), frontier) is None or bytes(target) == original
-
-
-@given(
-    st.integers(1, 5),
-    st.integers(0, 3),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "origin": st.sampled_from([ORIGIN, "other/log"]),
-            "first": st.integers(0, 8),
-            "size": st.integers(1, 9),
-            "kind": st.sampled_from(["records", "notices", "stub"]),
-            "of": st.sampled_from(["records", "notices"]),
-            "codec": st.sampled_from(["none", "zstd"]),
-            "length": st.integers(0, 100),
-            "roots": st.lists(st.binary(min_size=32, max_size=32), max_size=3).map(b"".join),
-        },
-    ),
-)
-def test_only_what_a_stub_stands_for_is_not_signed(count: int, before: int, fields: dict[str, Any]) -> None:
-    header, payload, frontier, _ = sealed(count, before)
-    changed = msgspec.structs.replace(header, **fields)
-    found = verified(encode_header(changed), b"" if changed.kind == "stub" else payload, frontier)
-    assert found in (None, header, header.stub(), msgspec.structs.replace(header.stub(), of="notices"))
-
-
-@given(st.binary(max_size=300).map(lambda data: MAGIC + b"\x01" + data) | st.binary(max_size=20))
-def test_any_bytes_are_a_header_or_malformed(data: bytes) -> None:
-    assert verified(data, b"", CompactRange.empty()) is None
-
-
-@given(st.binary(max_size=60), st.integers(1, 10), st.sampled_from(["records", "notices"]))
-def test_any_payload_is_the_headers_leaves_or_malformed(payload: bytes, count: int, kind: Content) -> None:
-    header = with_payload(payload, count, kind)
-    try:
-        leaves = split(payload, header)
-    except Malformed:
-        with pytest.raises(Malformed):
-            hash_leaves(payload, header)
-        return
-    assert join(leaves) == payload
-    assert len(leaves) == count
-    assert hash_leaves(payload, header) == leaf_hashes(leaves)
-
-
-@given(
-    st.lists(
-        st.text("{}[]!\\u0000 a", max_size=8).map(lambda text: b"{" + text.encode() + b"}"), min_size=1, max_size=20
-    )
-)
-def test_any_leaves_come_back_from_a_sealed_batch(leaves: list[bytes]) -> None:
-    header, payload, frontier, after = sealed(leaves=leaves)
-    read = decode_header(encode_header(header))
-    assert split(payload, read) == leaves
-    assert verify(read, hash_leaves(payload, read), frontier, PUBLIC) == after

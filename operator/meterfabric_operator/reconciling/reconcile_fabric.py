@@ -62,7 +62,7 @@ async def reconcile_fabric(context: Context, key: Key) -> None:
         await report(context, body, [c.paused()], {})
         return
     if problem is None and fabric.spec.relay.replicas is None:
-        fabric = _numbered(context, fabric)
+        fabric = _numbered(fabric, _relays(context, facts))
         facts = dataclasses.replace(facts, fabric=fabric)
     await _fill_in(context, body, fabric.spec.relay.replicas)
     identity = await _identity(context, body, facts)
@@ -85,11 +85,13 @@ async def reconcile_fabric(context: Context, key: Key) -> None:
     context.later(key, _LOOK_AGAIN if isinstance(identity, IdentityError) else due)
 
 
-def _numbered(context: Context, fabric: MeteringFabric) -> MeteringFabric:
+def _relays(context: Context, facts: FabricFacts) -> Child | None:
+    """The relays' Deployment as it was seen last."""
+    return context.observed.children.get(Key("Deployment", facts.namespace, names.relay(facts.name)))
+
+
+def _numbered(fabric: MeteringFabric, relays: Child | None) -> MeteringFabric:
     """With the number of relays that there is: whoever wrote it left it out, and so means no other."""
-    relays = context.observed.children.get(
-        Key("Deployment", fabric.metadata.namespace, names.relay(fabric.metadata.name))
-    )
     number = relays.replicas if relays is not None and relays.replicas else fabric.spec.relay.count
     relay = msgspec.structs.replace(fabric.spec.relay, replicas=number)
     return msgspec.structs.replace(fabric, spec=msgspec.structs.replace(fabric.spec, relay=relay))
@@ -134,7 +136,7 @@ def _roots_wanted(body: Object) -> int:
 async def _report(context: Context, body: Object, facts: FabricFacts, identity: FabricKeys | IdentityError) -> float:
     """Write what is; seconds until another look is due."""
     children = context.observed.children_of(facts.id)
-    relays = children.get(Key("Deployment", facts.namespace, names.relay(facts.name)))
+    relays = _relays(context, facts)
     pods = context.observed.pods(facts.namespaces)
     needed = [
         _identity_ready(facts, identity),

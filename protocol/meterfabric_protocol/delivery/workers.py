@@ -48,7 +48,7 @@ class Workers:
         self._seq = 0
         self._able: dict[str, dict[str, Worker]] = {}
         """By sink and name, those that may be given messages."""
-        self._set = 0
+        self._changes = 0
         """Counts how often that changed."""
 
     # Sessions
@@ -72,7 +72,7 @@ class Workers:
         return lost
 
     def _changed(self) -> None:
-        self._set += 1
+        self._changes += 1
         self._able = {}
         for worker in self.by_user.values():
             if not worker.draining:
@@ -97,9 +97,9 @@ class Workers:
 
         Each is looked at for the first batch only: the choice stays until a worker comes or goes.
         """
-        if producer.routes_of != self._set:
+        if producer.routes_of != self._changes:
             producer.routes.clear()
-            producer.routes_of = self._set
+            producer.routes_of = self._changes
         chosen = producer.routes.get((sink, origin))
         if chosen is not None:
             return self.by_user[chosen]
